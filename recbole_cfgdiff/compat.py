@@ -1,0 +1,20 @@
+"""What RecBole 1.2.1 needs on today's libraries. Every shim names the defect and when it can go.
+
+Defects that are met elsewhere without touching RecBole: rounded times (``data/loading.py``), the download in a single
+process (``data/download.py``), checkpoints (``trainer.py``), options from ``sys.argv`` (``config.py``), the padding
+user in training batches (``data/loading.py``).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+
+def silence_recbole_deprecations() -> None:
+    """Hide the warnings about calls inside RecBole that its user can do nothing about.
+
+    ``torch.cuda.amp.GradScaler`` (renamed in torch 2.4) and ``df[column].fillna(inplace=True)`` (without effect from
+    pandas 3 on, which setup.py excludes). To go with a RecBole that calls neither.
+    """
+    for module in ("recbole", "thop"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=rf"{module}\.")

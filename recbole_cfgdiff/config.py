@@ -1,0 +1,172 @@
+"""RecBole's configuration with our models, our YAML files, and options that come as arguments only."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import recbole.config
+import yaml
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import ModelType, get_model
+
+from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.model import MODELS
+from recbole_cfgdiff.option_names import check_option_names, nearest
+from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
+
+# Names that papers use for models that RecBole calls otherwise.
+MODEL_ALIASES = {"MultVAE": "MultiVAE"}
+
+
+def resolve_model(name: str) -> type:
+    """The model class called ``name``: ours first, then RecBole's.
+
+    Raises:
+        ConfigError: on an unknown name, with the nearest known ones, or if the model needs a package that is missing.
+    """
+    name = MODEL_ALIASES.get(name, name)
+    if name in MODELS:
+        return MODELS[name]
+    names = {*MODELS, *MODEL_ALIASES, *(path.stem for path in (RECBOLE_PROPERTIES / "model").glob("*.yaml"))}
+    try:
+        return get_model(name)
+    except (ValueError, AttributeError, ImportError) as error:
+        if isinstance(error, ImportError) and name in names:
+            raise ConfigError(f"model {name}: RecBole needs another package for it: {error}") from error
+        similar = nearest(name, names, count=3)
+        hint = f"; nearest: {', '.join(similar)}" if similar else ""
+        raise ConfigError(f"unknown model {name}{hint}") from error
+
+
+class Config(recbole.config.Config):
+    """RecBole's Config, with the same meaning and precedence of options, except that
+
+    - ``sys.argv`` is never read: command-line options come in ``config_dict`` (see ``recbole_cfgdiff.cli``);
+    - model names are resolved by ``resolve_model``, and our YAML files lie over RecBole's of the same name:
+      RecBole's overall < our overall < RecBole's model < our model < RecBole's data set < our data set < given;
+    - values given as text are read as Python literals, never evaluated as code;
+    - a name that nothing reads is an error;
+    - ``eval_batch_size``, if not given, is ``full_sort_eval_batch_size`` where every evaluation is a full ranking.
+
+    Args:
+        model: a name or a model class; None takes ``model`` from the options.
+        dataset: a name; None takes ``dataset`` from the options.
+        config_file_list: YAML files, later ones first in precedence.
+        config_dict: options over those of the files.
+
+    Attributes:
+        model_class: the class of the model.
+        options: all options before RecBole derived others from them, plain values only; with ``model`` and
+            ``dataset`` they make the same Config again.
+
+    Raises:
+        ConfigError: on any mistake in the above.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | None = None,
+        config_dict: dict[str, Any] | None = None,
+    ) -> None:
+        with reported_as_config_error("options"):
+            super().__init__(model, dataset, config_file_list, config_dict)
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _load_variable_config_dict(self, config_dict: dict[str, Any] | None) -> dict[str, Any]:
+        return self._convert_config_dict(config_dict or {})
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: parse_literal(value) if isinstance(value, str) else value for key, value in config_dict.items()
+        }
+
+    def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for name in file_list or ():
+            content = self._read_yaml(find_config_file(name))
+            if not isinstance(content, dict):
+                raise ConfigError(f"{name}: expected lines of `key: value`, found {type(content).__name__}")
+            options.update(content)
+        return options
+
+    def _read_yaml(self, path: Path) -> Any:
+        with reported_as_config_error(str(path)):
+            return yaml.load(path.read_text(encoding="utf-8"), Loader=self.yaml_loader)
+
+    def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
+        model = model or self.external_config_dict.get("model")
+        dataset = dataset or self.external_config_dict.get("dataset")
+        for name, value in (("model", model), ("dataset", dataset)):
+            if not value:
+                raise ConfigError(f"{name}: none given; add --{name}=NAME")
+        model_class = resolve_model(model) if isinstance(model, str) else model
+        foreign = check_option_names(self.external_config_dict, model_class)
+        if foreign:
+            getLogger().warning(f"{model_class.__name__} does not read these options: {', '.join(foreign)}")
+        return super()._get_model_and_dataset(model_class, str(dataset))
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        self._own_model_file = PROPERTIES / "model" / f"{model}.yaml"
+        super()._load_internal_config_dict(model, model_class, dataset)
+        self._overlay(PROPERTIES / "dataset" / f"{dataset}.yaml")
+
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any] | None:
+        """RecBole calls this for each of its files in turn; ours of the same name goes over it at once. Our model's,
+        which RecBole may not have, goes in before the first file of data sets."""
+        path = Path(file).resolve().relative_to(RECBOLE_PROPERTIES.resolve())
+        if path == Path("dataset/sample.yaml"):
+            self._overlay(self._own_model_file)
+        loaded = super()._update_internal_config_dict(file)
+        self._overlay(PROPERTIES / path)
+        return loaded
+
+    def _overlay(self, path: Path) -> None:
+        if path.is_file():
+            self.internal_config_dict.update(self._read_yaml(path) or {})
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        final = super()._get_final_config_dict()
+        self.options = {key: copy.deepcopy(value) for key, value in final.items() if _is_plain(value)}
+        return final
+
+    def _set_default_parameters(self) -> None:
+        super()._set_default_parameters()
+        if "eval_batch_size" not in self.external_config_dict and self._ranks_all_items_at_once():
+            self.final_config_dict["eval_batch_size"] = self.final_config_dict["full_sort_eval_batch_size"]
+
+    def _ranks_all_items_at_once(self) -> bool:
+        """Whether ``eval_batch_size`` counts users x items. It counts rows under sampled evaluation and for sequential
+        models, and user-item pairs to predict for models without ``full_sort_predict``: all far more memory each."""
+        return (
+            set(self.final_config_dict["eval_args"]["mode"].values()) == {"full"}
+            and self.final_config_dict["MODEL_TYPE"] is not ModelType.SEQUENTIAL
+            and getattr(self.model_class, "full_sort_predict", None) is not AbstractRecommender.full_sort_predict
+        )
+
+
+def parse_literal(text: str) -> Any:
+    """The value of a Python literal (``0.1``, ``[1, 2]``, ``{'a': 1}``, ``None``), or of true and false in any case;
+    any other text is itself. RecBole evaluates it as code."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+    return value if value is None or isinstance(value, (str, int, float, list, tuple, dict)) else text
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)

@@ -1,0 +1,96 @@
+"""From a configuration to a RecBole data set and its three data loaders."""
+
+from __future__ import annotations
+
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+import recbole.data
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.dataloader import UserDataLoader as RecBoleUserDataLoader
+from recbole.data.interaction import Interaction
+
+from recbole_cfgdiff.data.atomic import check_atomic_files
+from recbole_cfgdiff.data.download import download_if_missing
+from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+
+
+class UserDataLoader(RecBoleUserDataLoader):
+    """Batches of users to train on: those with a history. RecBole's also yields its padding user 0.
+
+    Arguments as RecBole's.
+    """
+
+    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = True) -> None:
+        self.logger = getLogger()
+        self.uid_field = dataset.uid_field
+        self.user_list = Interaction({self.uid_field: dataset.inter_feat[self.uid_field].unique()})
+        self.sample_size = len(self.user_list)
+        AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=shuffle)
+
+
+def create_dataset(config: Any) -> Any:
+    """RecBole's data set of the configuration, downloaded where needed, checked, and in exact time order.
+
+    RecBole 1.2.1 rounds times to float32 (64 to 128 seconds apart for times in seconds since 1970) before it sorts by
+    them, stably; rows that are in order before keep it.
+
+    Raises:
+        ConfigError: if the data is missing, malformed, or filtered to nothing; or has no times to order by.
+    """
+    download_if_missing(config)
+    check_atomic_files(config)
+    with reported_as_config_error(f"data set {config['dataset']}"):
+        dataset = recbole.data.create_dataset(config)
+    is_split = config["benchmark_filename"] is not None
+    if config["eval_args"]["order"] == "TO" and not is_split and dataset.time_field not in dataset.inter_feat:
+        raise ConfigError(
+            f"data set {config['dataset']}: no column {dataset.time_field!r} to order by is loaded; name it "
+            "(TIME_FIELD, load_col), or choose a random order with --eval_args=\"{'order': 'RO', ...}\""
+        )
+    if len(dataset.inter_feat) == 0:
+        raise ConfigError(f"data set {config['dataset']}: no user is left after filtering; see val_interval and k-core")
+    if dataset.time_field in dataset.inter_feat:
+        _sort_by_exact_time(dataset)
+    return dataset
+
+
+def _sort_by_exact_time(dataset: Any) -> None:
+    """Sort the rows, still a DataFrame with float64 times, but never across the files of a given split."""
+    sizes = dataset.file_size_list if dataset.benchmark_filename_list else [len(dataset.inter_feat)]
+    part = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((dataset.inter_feat[dataset.time_field].to_numpy(), part))
+    dataset.inter_feat = dataset.inter_feat.iloc[order].reset_index(drop=True)
+
+
+def data_preparation(config: Any, dataset: Any, train_loader: type | None = None) -> tuple[Any, Any, Any]:
+    """RecBole's loaders of the training, validation and test part.
+
+    Args:
+        config: the configuration.
+        dataset: of ``create_dataset``.
+        train_loader: the class of the training loader, for models that RecBole's table of them does not have.
+
+    Raises:
+        ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
+    """
+    with reported_as_config_error(f"data set {config['dataset']}"):
+        train_data, valid_data, test_data = recbole.data.data_preparation(config, dataset)
+        if train_loader is not None:
+            train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
+    for name, loader, wanted in (("validation", valid_data, _validates(config)), ("test", test_data, True)):
+        if wanted and len(loader) == 0:
+            raise ConfigError(
+                f"data set {config['dataset']}: the {name} part of the split {config['eval_args']['split']} is empty; "
+                "users have too few interactions, or filters left too few"
+            )
+    return train_data, valid_data, test_data
+
+
+def _validates(config: Any) -> bool:
+    """Whether the split has a validation part: RecBole trains without one in silence."""
+    ratios = config["eval_args"]["split"].get("RS")
+    return config["benchmark_filename"] is not None or ratios is None or len(ratios) < 3 or ratios[1] > 0
+
+

@@ -1,0 +1,19 @@
+"""The diffusion machinery: plain torch, no knowledge of RecBole."""
+
+from recbole_cfgdiff.diffusion.denoiser import Denoiser
+from recbole_cfgdiff.diffusion.guidance import drop_guidance, guided_prediction, make_guidance_encoder
+from recbole_cfgdiff.diffusion.process import denoising_losses, reverse_process
+from recbole_cfgdiff.diffusion.schedule import NoiseSchedule, make_betas
+from recbole_cfgdiff.diffusion.timesteps import TimestepSampler
+
+__all__ = [
+    "Denoiser",
+    "NoiseSchedule",
+    "TimestepSampler",
+    "denoising_losses",
+    "drop_guidance",
+    "guided_prediction",
+    "make_betas",
+    "make_guidance_encoder",
+    "reverse_process",
+]

@@ -1,0 +1,30 @@
+"""Errors whose message is meant for the user, without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import yaml
+
+
+class ConfigError(ValueError):
+    """A mistake in the options or in the data: what was wrong, where, and what to do. The command line exits 2."""
+
+
+class TrainingError(RuntimeError):
+    """Training could not go on. The command line exits 1."""
+
+
+@contextmanager
+def reported_as_config_error(where: str) -> Iterator[None]:
+    """Turn the exceptions that RecBole and torch raise on a user's mistake into a ConfigError that says ``where``.
+
+    Only for the stages before training, where what fails is the options or the data.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, KeyError, NotImplementedError, AssertionError, OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{where}: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,9 @@
+"""The recommenders of this package, by the names that ``--model`` takes."""
+
+from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
+from recbole_cfgdiff.model.diffrec import DiffRec
+from recbole_cfgdiff.model.recbole_diffrec import RecBoleDiffRec
+
+MODELS = {model.__name__: model for model in (CFGDiffRec, DiffRec, RecBoleDiffRec)}
+
+__all__ = ["MODELS", "CFGDiffRec", "DiffRec", "RecBoleDiffRec"]

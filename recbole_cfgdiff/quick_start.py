@@ -1,0 +1,231 @@
+"""Whole runs: from options to trained model and metrics. The counterparts of ``recbole.quick_start``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import recbole.data.dataloader
+import torch
+from recbole.utils import get_environment, init_logger, init_seed, set_color
+
+from recbole_cfgdiff import checkpoint, data
+from recbole_cfgdiff import model as models
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.trainer import get_trainer, load_model_state
+
+
+def run(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    world_size: int = -1,
+    ip: str = "localhost",
+    port: str = "5678",
+    group_offset: int = 0,
+) -> dict[str, Any]:
+    """Train and test a model; the counterpart of ``recbole.quick_start.run``.
+
+    Args:
+        model: name of a model; None takes it from the options.
+        dataset: name of a data set; None takes it from the options.
+        config_file_list: YAML files.
+        config_dict: options over those of the files; ``resume`` names an interrupted run to continue, whose options
+            are then the defaults.
+        saved: write checkpoints, and test the best one. Otherwise the last epoch is tested.
+        nproc: processes on this machine; more than 1 needs CUDA, which RecBole 1.2.1 trains on by nccl only.
+        world_size: processes on all machines; -1 is ``nproc``.
+        ip: address of the first process.
+        port: port of the first process.
+        group_offset: rank of this machine's first process.
+
+    Returns:
+        what RecBole's returns, ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
+        ``test_result``, and ``run_dir``, the run's folder or None where nothing was saved.
+
+    Raises:
+        ConfigError: on a mistake in the options or in the data, before training starts.
+        TrainingError: if the loss is not finite.
+    """
+    options = dict(config_dict or {})
+    if nproc == 1 and world_size <= 0:
+        return _run(model, dataset, config_file_list, options, saved)
+    if not torch.cuda.is_available():
+        raise ConfigError(f"nproc {nproc}: RecBole trains in several processes on CUDA only, and there is none here")
+    options.update(
+        world_size=world_size if world_size > 0 else nproc, ip=ip, port=str(port), nproc=nproc, offset=group_offset
+    )
+    queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    arguments = (model, dataset, config_file_list, options, saved, queue)
+    torch.multiprocessing.spawn(_run_process, args=arguments, nprocs=nproc, join=True)
+    return queue.get()
+
+
+def _run_process(rank: int, *arguments: Any) -> None:
+    """One of several processes; the first puts its result into the queue."""
+    model, dataset, config_file_list, options, saved, queue = arguments
+    result = _run(model, dataset, config_file_list, {**options, "local_rank": rank}, saved)
+    torch.distributed.destroy_process_group()
+    if rank == 0:
+        queue.put(result)
+
+
+def _run(
+    model: str | None,
+    dataset: str | None,
+    config_file_list: list[str] | None,
+    options: dict[str, Any],
+    saved: bool,
+) -> dict[str, Any]:
+    config = _make_config(model, dataset, config_file_list, options)
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    logger.info(config)
+
+    dataset_, train_data, valid_data, test_data = _load_data(config)
+    logger.info(dataset_)
+    trainer = _make_trainer(config, train_data)
+    logger.info(trainer.model)
+    if config["resume"]:
+        trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
+
+    result = _fit_and_test(trainer, config, train_data, valid_data, test_data, saved)
+    logger.info("The running environment of this training is as follows:\n" + get_environment(config).draw())
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
+    return result
+
+
+def _make_config(
+    model: str | None, dataset: str | None, config_file_list: list[str] | None, options: dict[str, Any]
+) -> Config:
+    resume = options.get("resume")
+    if not resume:
+        return Config(model, dataset, config_file_list, options)
+    if config_file_list:
+        raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
+    state = checkpoint.load(_last_checkpoint(resume))
+    for name, given in (("model", model), ("dataset", dataset)):
+        if given and given != state[name]:
+            raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
+    return Config(state["model"], state["dataset"], config_dict={**state["options"], **options})
+
+
+def _last_checkpoint(resume: str) -> Path:
+    path = Path(resume)
+    return path / checkpoint.LAST if path.is_dir() else path
+
+
+def _load_data(config: Config) -> tuple[Any, Any, Any, Any]:
+    """The data set and its training, validation and test loader."""
+    dataset = data.create_dataset(config)
+    return (dataset, *data.data_preparation(config, dataset, _train_loader(config.model_class)))
+
+
+def _train_loader(model_class: type) -> type | None:
+    """The training loader of models that RecBole's own table of loaders does not have, or has for another model."""
+    if issubclass(model_class, models.DiffRec):
+        return data.UserDataLoader
+    if issubclass(model_class, models.RecBoleDiffRec):
+        return recbole.data.dataloader.UserDataLoader
+    return None
+
+
+def _make_model(config: Config, train_data: Any) -> Any:
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    with reported_as_config_error(f"model {config['model']}"):
+        return config.model_class(config, train_data._dataset).to(config["device"])
+
+
+def _make_trainer(config: Config, train_data: Any) -> Any:
+    model = _make_model(config, train_data)
+    with reported_as_config_error("training options"):
+        return get_trainer(config)(config, model)
+
+
+def _fit_and_test(
+    trainer: Any, config: Config, train_data: Any, valid_data: Any, test_data: Any, saved: bool
+) -> dict[str, Any]:
+    show_progress = config["show_progress"]
+    best_valid_score, best_valid_result = trainer.fit(
+        train_data, valid_data, saved=saved, show_progress=show_progress
+    )
+    test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=show_progress)
+    result = {
+        "best_valid_score": best_valid_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": best_valid_result,
+        "test_result": test_result,
+        "run_dir": str(trainer.run_dir) if saved else None,
+    }
+    if saved and config["local_rank"] == 0:
+        _write_result(result, config, trainer.run_dir)
+    return result
+
+
+def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None:
+    """Write ``result.json``, with all options, into the run's folder."""
+    record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
+    unfinished = run_dir / f".result.json.{os.getpid()}"
+    unfinished.write_text(json.dumps(checkpoint.encode(record), indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, run_dir / "result.json")
+
+
+def objective_function(
+    config_dict: dict[str, Any] | None = None, config_file_list: list[str] | None = None, saved: bool = True
+) -> dict[str, Any]:
+    """One trial of a hyperparameter search; the counterpart of ``recbole.quick_start.objective_function``.
+
+    Args:
+        config_dict: options, ``model`` and ``dataset`` among them unless a file has them.
+        config_file_list: YAML files.
+        saved: write checkpoints, and test the best one.
+
+    Returns:
+        ``model``, ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result``. Unlike
+        RecBole's it reports nothing to Ray, to which RecBole's reports the test result.
+    """
+    config = Config(config_dict=config_dict, config_file_list=config_file_list)
+    init_seed(config["seed"], config["reproducibility"])
+    logger = getLogger()
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+    init_logger(config)
+    logging.basicConfig(level=logging.ERROR)
+    _, train_data, valid_data, test_data = _load_data(config)
+    trainer = _make_trainer(config, train_data)
+    config["show_progress"] = False
+    result = _fit_and_test(trainer, config, train_data, valid_data, test_data, saved)
+    return {"model": config["model"], **result}
+
+
+def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, Any, Any]:
+    """Load a trained model with its data; the counterpart of ``recbole.quick_start.load_data_and_model``.
+
+    Args:
+        model_file: a ``best.pth`` or ``last.pth`` of a run.
+
+    Returns:
+        config, model, data set, training, validation and test loader.
+
+    Raises:
+        ConfigError: if the file is no checkpoint of ours (nothing in it is executed) or the data is gone.
+    """
+    state = checkpoint.load(model_file)
+    config = Config(state["model"], state["dataset"], config_dict=state["options"])
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    getLogger().info(config)
+    dataset, train_data, valid_data, test_data = _load_data(config)
+    model = _make_model(config, train_data)
+    load_model_state(model, state, model_file)
+    return config, model, dataset, train_data, valid_data, test_data

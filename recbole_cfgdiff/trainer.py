@@ -1,0 +1,204 @@
+"""RecBole's trainers with checkpoints that can be resumed exactly and read safely."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Callable
+
+import recbole.utils
+import torch
+from recbole.trainer import Trainer
+
+from recbole_cfgdiff import checkpoint
+from recbole_cfgdiff.errors import ConfigError, TrainingError
+
+
+def get_trainer(config: Any) -> type:
+    """RecBole's trainer class for the model, with our checkpoints."""
+    trainer = recbole.utils.get_trainer(config["MODEL_TYPE"], config["model"])
+    if not issubclass(trainer, Trainer):
+        raise ConfigError(f"model {config['model']}: RecBole trains it by {trainer.__name__}, which is not supported")
+    return type(trainer.__name__, (CheckpointMixin, trainer), {})
+
+
+class CheckpointMixin:
+    """To be put before a RecBole ``Trainer``. Differences:
+
+    - a run has a folder of its own below ``checkpoint_dir``, so that parallel runs never collide. ``best.pth`` is
+      the epoch with the best validation score; ``last.pth`` is written at each evaluation and holds all that training
+      goes on from: weights, optimisers, random states, the loader's order, the best score so far;
+    - ``resume_checkpoint(last.pth)`` continues in that folder as if there had been no break;
+    - a loss that is not finite stops training, and the message names the epoch.
+
+    RecBole 1.2.1 writes a checkpoint only on improvement, without random states, and as a pickle of objects, which
+    torch >= 2.6 refuses to load.
+    """
+
+    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+        super().__init__(config, model)  # type: ignore[call-arg]
+        self._set_run_dir(Path(config["checkpoint_dir"]) / _run_name(config))
+        self._initial_numbers = _numbers(model)
+        self._epoch = 0
+        self._resumed: dict[str, Any] | None = None
+        self._train_data: Any = None
+        self._latest_valid_result: dict[str, float] | None = None
+
+    def _set_run_dir(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.saved_model_file = str(run_dir / checkpoint.BEST)
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """Train, from where ``resume_checkpoint`` left off if it was called. Arguments and result as RecBole's."""
+        self._train_data = train_data
+        self._validates = self.eval_step > 0 and bool(valid_data)
+        if self._resumed is not None:
+            checkpoint.restore_random_states(self._resumed["random_states"])
+            train_data.generator.set_state(self._resumed["loader_generator"].cpu())
+            if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
+                self.logger.info("This run had ended: nothing is left to train.")
+                return self.best_valid_score, self.best_valid_result
+
+        def after_evaluation(epoch: int, valid_score: float) -> None:
+            if saved:
+                self._write(checkpoint.LAST, epoch, self.best_valid_result)
+            if callback_fn is not None:
+                callback_fn(epoch, valid_score)
+
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)  # type: ignore
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+        self._epoch = epoch_idx
+        return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)  # type: ignore[misc]
+
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float]]:
+        score, self._latest_valid_result = super()._valid_epoch(*args, **kwargs)  # type: ignore[misc]
+        return score, self._latest_valid_result
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            kept = f"; the best checkpoint so far is {self.saved_model_file}" if self.best_checkpoint_exists() else ""
+            raise TrainingError(
+                f"epoch {self._epoch}: the training loss is {loss.item()}; try a lower learning_rate{kept}"
+            )
+
+    def best_checkpoint_exists(self) -> bool:
+        """Whether this run has written a ``best.pth``."""
+        return Path(self.saved_model_file).is_file()
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        """RecBole calls this when an epoch is the best so far, and after every epoch if nothing is validated."""
+        self._write(checkpoint.BEST, epoch, self._latest_valid_result)
+        if not self._validates:
+            self._write(checkpoint.LAST, epoch, None)
+        if verbose:
+            self.logger.info(f"Saving current: {self.saved_model_file}")
+
+    def _write(self, name: str, epoch: int, best_valid_result: dict[str, float] | None) -> None:
+        if self.config["local_rank"] == 0:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(self._state(epoch, best_valid_result), self.run_dir / name)
+
+    def _state(self, epoch: int, best_valid_result: dict[str, float] | None) -> dict[str, Any]:
+        return {
+            "model": self.config["model"],
+            "dataset": self.config["dataset"],
+            "options": self.config.options,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": self.best_valid_score,
+            "best_valid_result": best_valid_result,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": _other_parameter(self.model),
+            "counters": self._counters(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
+            "random_states": checkpoint.random_states(),
+            "loader_generator": self._train_data.generator.get_state(),
+        }
+
+    def _counters(self) -> dict[str, int | float]:
+        """Numbers that the model counts with outside its state, such as the annealing step of RecBole's MultiVAE."""
+        initial = self._initial_numbers
+        return {name: value for name, value in _numbers(self.model).items() if initial.get(name) != value}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By attribute name; of two names for one optimiser (RecVAE's trainer swaps them) the more specific."""
+        found = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+        if any(value is found["optimizer"] for name, value in found.items() if name != "optimizer"):
+            del found["optimizer"]
+        return found
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """Go on from a ``last.pth``; the best epoch so far is the ``best.pth`` beside it.
+
+        Raises:
+            ConfigError: if either is missing or not one of ours, or if the model's shape differs.
+        """
+        path = Path(resume_file)
+        state = checkpoint.load(path, self.device)
+        self._set_run_dir(path.parent)
+        if not self.best_checkpoint_exists():
+            raise ConfigError(f"checkpoint {path}: expected {self.saved_model_file} beside it")
+        load_model_state(self.model, state, path)
+        for name, value in state["counters"].items():
+            setattr(self.model, name, value)
+        for name, optimizer_state in state["optimizers"].items():
+            getattr(self, name).load_state_dict(optimizer_state)
+        self.start_epoch = state["epoch"] + 1
+        self.cur_step = state["cur_step"]
+        self.best_valid_score = state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self._resumed = state
+        self.logger.info(f"Resuming {path.parent} after epoch {state['epoch']}.")
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | Path | None = None,
+        show_progress: bool = False,
+    ) -> dict[str, float]:
+        """RecBole's evaluation, of the best checkpoint if ``load_best_model``. Arguments and result as RecBole's."""
+        if load_best_model and eval_data:
+            path = Path(model_file or self.saved_model_file)
+            load_model_state(self.model, checkpoint.load(path, self.device), path)
+            self.logger.info(f"Loading model structure and parameters from {path}")
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)  # type: ignore[misc]
+
+
+def load_model_state(model: Any, state: dict[str, Any], path: str | Path) -> None:
+    """Put a checkpoint's weights into a model.
+
+    Raises:
+        ConfigError: if they do not fit.
+    """
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        raise ConfigError(f"checkpoint {path}: it does not fit the model: {error}") from error
+    model.load_other_parameter(state["other_parameter"])
+
+
+def _numbers(model: torch.nn.Module) -> dict[str, int | float]:
+    return {name: value for name, value in vars(model).items() if type(value) in (int, float)}
+
+
+def _other_parameter(model: Any) -> dict[str, Any]:
+    """What RecBole's models want to keep beside their state, without modules, whose weights are in the state."""
+    others = model.other_parameter().items()
+    return {name: value for name, value in others if not isinstance(value, torch.nn.Module)}
+
+
+def _run_name(config: Any) -> str:
+    started = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return f"{config['model']}-{config['dataset']}-{started}-{secrets.token_hex(3)}"

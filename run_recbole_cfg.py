@@ -1,0 +1,8 @@
+"""Train and test a model: ``python run_recbole_cfg.py --model=CFGDiffRec --dataset=ml-100k [--key=value ...]``."""
+
+import sys
+
+from recbole_cfgdiff.cli import run_main
+
+if __name__ == "__main__":
+    sys.exit(run_main())
