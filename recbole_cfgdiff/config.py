@@ -135,6 +135,8 @@ class Config(recbole.config.Config):
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = super()._get_final_config_dict()
         self.options = {key: copy.deepcopy(value) for key, value in final.items() if _is_plain(value)}
+        if "eval_batch_size" not in self.external_config_dict:
+            del self.options["eval_batch_size"]
         return final
 
     def _set_default_parameters(self) -> None:

@@ -118,7 +118,8 @@ class Denoiser(nn.Module):
             x_t = F.normalize(x_t, dim=-1)
         hidden = self.input_layer(self.dropout(x_t))
         if self.embedding_size:
-            hidden = hidden + self.time_projection(self.time_layer(timestep_embedding(t, self.embedding_size)))
+            embedding = timestep_embedding(t, self.embedding_size).to(x_t.dtype)
+            hidden = hidden + self.time_projection(self.time_layer(embedding))
         if guidance is not None and self.guidance_encoder is not None:
             hidden = hidden + self.guidance_encoder(guidance)
         hidden = self.activation(hidden)

@@ -1,0 +1,73 @@
+"""A small data set on disk, and runs of the command line in an empty folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from recbole_cfgdiff.cli import run_main
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Every test runs in a folder of its own: RecBole writes log/, log_tensorboard/ and saved/ where it is started."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for handler in logging.getLogger().handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+def write_inter(folder: Path, name: str, rows: list[tuple], header: str = "user_id:token\titem_id:token\ttimestamp:float"):
+    """Write ``folder/name/name.inter``."""
+    target = folder / name
+    target.mkdir(parents=True, exist_ok=True)
+    lines = [header, *("\t".join(map(str, row)) for row in rows)]
+    (target / f"{name}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def tiny(empty_folder: Path) -> str:
+    """``dataset/tiny``: 60 users, 40 items, 10 to 20 interactions a user, at times a second apart."""
+    random = np.random.default_rng(0)
+    rows = []
+    for user in range(60):
+        # Two groups of users with items of their own, so that there is something to learn.
+        preference = np.where(np.arange(40) % 2 == user % 2, 4.0, 1.0)
+        items = random.choice(40, size=random.integers(10, 21), replace=False, p=preference / preference.sum())
+        rows += [(f"u{user}", f"i{item}", 1_400_000_000 + 60 * user + place) for place, item in enumerate(items)]
+    random.shuffle(rows)
+    write_inter(empty_folder / "dataset", "tiny", rows)
+    return "tiny"
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run ``run_recbole_cfg.py`` with these arguments in this process."""
+
+    def call(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        status = run_main(arguments)
+        captured = capfd.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return call

@@ -1,0 +1,118 @@
+"""A user's mistakes: one clear line, exit status 2, and no training."""
+
+import pytest
+from conftest import write_inter
+
+from recbole_cfgdiff.trainer import CheckpointMixin
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch):
+    def fit(*_, **__):
+        raise AssertionError("training started")
+
+    monkeypatch.setattr(CheckpointMixin, "fit", fit)
+
+
+def fails_with(outcome, *parts):
+    assert outcome.status == 2
+    lines = outcome.err.strip().splitlines()
+    assert lines[-1].startswith("error: ") and "Traceback" not in outcome.err
+    for part in parts:
+        assert part in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--model=CFGDifRec", "--dataset=tiny"], ["unknown model CFGDifRec; nearest: CFGDiffRec"]),
+        (["--model=DiffRec", "--dataset=ml-1mm"], ["unknown dataset ml-1mm", "dataset/ml-1mm/ml-1mm.inter", "ml-1m"]),
+        (["--model=DiffRec", "--dataset=tinny"], ["unknown dataset tinny", "nearest: tiny"]),
+        (["--model=DiffRec"], ["dataset: none given; add --dataset=NAME"]),
+        (["--dataset=tiny"], ["model: none given; add --model=NAME"]),
+        (["--guidance_scael=2"], ["unknown option guidance_scael (did you mean guidance_scale?)"]),
+        (["steps=3"], ["expected --key=value, got steps=3"]),
+        (["--steps", "3"], ["expected --key=value, got --steps"]),
+        (["--steps=3", "--steps=4"], ["--steps is given twice: 3 and 4"]),
+        (["--config_files=none.yaml"], ["config_files: there is no file none.yaml"]),
+        (["--p_uncond=1.2"], ["p_uncond: expected a finite number in [0, 1], got 1.2"]),
+        (["--p_uncond=half"], ["p_uncond: expected a finite number in [0, 1], got 'half'"]),
+        (["--guidance_scale=nan"], ["guidance_scale: expected a finite number, got 'nan'"]),
+        (["--guidance_encoder=attention"], ["guidance_encoder: expected one of raw, embedding, got 'attention'"]),
+        (["--guidance_embedding_size=0"], ["guidance_embedding_size: expected an integer of at least 1, got 0"]),
+        (["--steps=0"], ["steps: expected an integer of at least 1, got 0"]),
+        (["--steps=2.5"], ["steps: expected an integer of at least 1, got 2.5"]),
+        (["--sampling_steps=6"], ["sampling_steps: expected at most steps (5), got 6"]),
+        (["--noise_scale=500"], ["betas out of range: beta is 1.375 at step 2"]),
+        (["--noise_scale=1e999"], ["noise_scale: expected a finite number of at least 0, got inf"]),
+        (["--noise_max=nan"], ["noise_max: expected a finite number of at least 0, got 'nan'"]),
+        (["--noise_schedule=sqrt"], ["noise_schedule: expected one of linear, linear-var, cosine, binomial"]),
+        (["--mean_type=x1"], ["mean_type: expected one of x0, eps, got 'x1'"]),
+        (["--dims_dnn=300"], ["dims_dnn: expected a non-empty list of positive integers"]),
+        (["--mlp_act_func=gelu"], ["mlp_act_func: expected one of tanh"]),
+        (["--dropout_prob=-0.1"], ["dropout_prob: expected a finite number in [0, 1], got -0.1"]),
+        (["--reweight=1"], ["reweight: expected True or False, got 1"]),
+        (["--learning_rate=-1"], ["training options: Invalid learning rate: -1"]),
+        (["--topk=0"], ["options: topk must be a positive integer"]),
+        (["--metrics=['NDCGG']"], ["options: There is no metric named 'NDCGG'"]),
+        (["--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'order': 'XO'}"], ["data set tiny", "XO"]),
+        (["--val_interval={'timestamp': '[9e9,inf)'}"], ["data set tiny", "check the filtering settings"]),
+        (["--user_inter_num_interval=[1000,inf)"], ["data set tiny", "check the filtering settings"]),
+        (["--TIME_FIELD=when"], ["data set tiny: no column 'when' to order by is loaded"]),
+        (["--resume=nowhere"], ["checkpoint nowhere: there is no such file"]),
+        (["--nproc=2"], ["nproc 2: RecBole trains in several processes on CUDA only"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("-") else "",
+)
+def test_one_clear_line_and_exit_2(arguments, parts, tiny, cli):
+    named = any(argument.startswith(("--model", "--dataset")) for argument in arguments)
+    fails_with(cli(*([] if named else ["--model=CFGDiffRec", f"--dataset={tiny}"]), *arguments), *parts)
+
+
+HEADER = "user_id:token\titem_id:token\ttimestamp:float"
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "parts"),
+    [
+        (HEADER, [("u", "i", 1), ("u", "j")], ["bad.inter, line 3: expected 3 fields, found 2"]),
+        (HEADER, [("u", "i", 1, 9)], ["bad.inter, line 2: expected 3 fields, found 4"]),
+        (HEADER, [("u", "i", "noon")], ["bad.inter, line 2: expected a number for timestamp, found 'noon'"]),
+        (HEADER, [("u", "i", "inf")], ["bad.inter, line 2: expected a number for timestamp, found 'inf'"]),
+        (HEADER, [("", "i", 1)], ["bad.inter, line 2: user_id is empty"]),
+        ("user_id item_id", [("u", "i")], ["bad.inter, line 1: expected name:type"]),
+        ("user_id:token\tname:token", [("u", "i")], ["bad.inter, line 1: expected a column item_id:token"]),
+        ("user_id:token\titem_id:token", [("u", "i")], ["data set bad: no column 'timestamp' to order by is loaded"]),
+        (HEADER, [], ["data set bad"]),
+        (HEADER, [("u", "i", 1), ("v", "j", 2)], ["data set bad: the validation part of the split", "is empty"]),
+    ],
+    ids=str,
+)
+def test_a_malformed_file_is_named_with_its_line(header, rows, parts, empty_folder, cli):
+    write_inter(empty_folder / "dataset", "bad", rows, header)
+    fails_with(cli("--model=CFGDiffRec", "--dataset=bad"), *parts)
+
+
+def test_a_missing_file_is_named(empty_folder, cli):
+    (empty_folder / "dataset" / "empty").mkdir(parents=True)
+    fails_with(cli("--model=CFGDiffRec", "--dataset=empty"), "expected the file dataset/empty/empty.inter")
+
+
+def test_text_in_another_encoding_is_named(empty_folder, cli):
+    write_inter(empty_folder / "dataset", "latin", [("u", "i", 1)])
+    path = empty_folder / "dataset" / "latin" / "latin.inter"
+    path.write_bytes(path.read_bytes() + "Zoë\ti\t2\n".encode("latin-1"))
+    fails_with(cli("--model=CFGDiffRec", "--dataset=latin"), "latin.inter: not utf-8 text")
+
+
+def test_recency_weights_need_times(empty_folder, cli):
+    rows = [(f"u{user}", f"i{item}") for user in range(5) for item in range(user, user + 20)]
+    write_inter(empty_folder / "dataset", "timeless", rows, "user_id:token\titem_id:token")
+    order = "--eval_args={'order': 'RO', 'split': {'RS': [0.7, 0.2, 0.1]}}"
+    outcome = cli("--model=DiffRec", "--dataset=timeless", order, "--time-aware=True")
+    fails_with(outcome, "time-aware: the data set timeless has no column 'timestamp'")
+
+
+def test_no_ratings_to_filter_by_is_named(empty_folder, cli):
+    write_inter(empty_folder / "dataset", "ml-1m", [("u", "i", 1)])
+    fails_with(cli("--model=CFGDiffRec", "--dataset=ml-1m"), "data set ml-1m", "rating")

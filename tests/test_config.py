@@ -1,0 +1,143 @@
+import sys
+
+import pytest
+from recbole.model.general_recommender import MultiVAE
+from recbole.model.general_recommender.diffrec import DiffRec as RecBolesDiffRec
+
+from recbole_cfgdiff.config import Config, parse_literal, resolve_model
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model import MODELS, DiffRec
+
+
+def a_config(model="CFGDiffRec", dataset="ml-100k", files=None, **options):
+    return Config(model, dataset, files, options)
+
+
+def test_model_names():
+    assert resolve_model("DiffRec") is DiffRec
+    assert issubclass(resolve_model("RecBoleDiffRec"), RecBolesDiffRec)
+    assert resolve_model("MultVAE") is resolve_model("MultiVAE") is MultiVAE
+    assert a_config("MultVAE")["model"] == "MultiVAE"
+
+
+@pytest.mark.parametrize(("name", "similar"), [("cfgdifrec", "CFGDiffRec"), ("LightGNC", "LightGCN"), ("pop", "Pop")])
+def test_an_unknown_model_is_an_error_with_the_nearest_names(name, similar):
+    with pytest.raises(ConfigError, match=f"unknown model {name}; nearest: .*{similar}"):
+        resolve_model(name)
+
+
+def test_layers_of_yaml_files_lie_in_order(tmp_path):
+    config = a_config()
+    assert config["metrics"] == ["Recall", "NDCG", "Precision", "MRR"]  # our overall over RecBole's
+    assert config["learner"] == "adam"  # RecBole's overall
+    assert config["train_batch_size"] == 400  # our model over RecBole's overall
+    assert config["val_interval"] == {"rating": "[4,inf)"}  # our data set
+    assert config["MAX_ITEM_LIST_LENGTH"] == 50  # RecBole's data set
+    assert a_config("EASE")["reg_weight"] == 250.0  # RecBole's model
+    assert a_config("SASRec", train_neg_sample_args=None)["repeatable"] is True  # RecBole's kind of model
+    assert a_config(dataset="unheard-of")["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
+    file = tmp_path / "a.yaml"
+    file.write_text("steps: 7\nnoise_scale: 0.3\n")
+    later = tmp_path / "b.yaml"
+    later.write_text("steps: 8\nnoise_min: 1e-3\n")
+    config = a_config(files=[str(file), str(later)], noise_scale="0.5")
+    assert (config["steps"], config["noise_scale"], config["noise_min"]) == (8, 0.5, 0.001)
+
+
+def test_every_own_yaml_key_has_a_comment_with_its_type():
+    from recbole_cfgdiff.properties import PROPERTIES
+
+    for path in PROPERTIES.rglob("*.yaml"):
+        for line in path.read_text().splitlines():
+            if line and not line.startswith(("#", " ", "eval_args:")):
+                assert "# (" in line, f"{path.name}: {line}"
+
+
+def test_options_never_come_from_sys_argv(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pytest", "--steps=9", "--unheard_of=1"])
+    assert a_config()["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.1", 0.1),
+        ("[1, 5]", [1, 5]),
+        ("{'RS': [0.8, 0.1, 0.1]}", {"RS": [0.8, 0.1, 0.1]}),
+        ("None", None),
+        ("true", True),
+        ("False", False),
+        ("linear-var", "linear-var"),
+        ("[0,inf)", "[0,inf)"),
+        ("1/0", "1/0"),
+        ("{1, 2}", "{1, 2}"),
+        ("__import__('os').getpid()", "__import__('os').getpid()"),
+    ],
+)
+def test_text_is_read_as_a_literal_and_never_run(text, value):
+    assert parse_literal(text) == value
+
+
+@pytest.mark.parametrize(("name", "similar"), [("guidence_scale", "guidance_scale"), ("train_batchsize", "train_batch_size")])
+def test_a_misspelt_option_is_an_error_with_the_nearest_name(name, similar):
+    with pytest.raises(ConfigError, match=rf"unknown option {name} \(did you mean {similar}\?\): nothing reads it"):
+        a_config(**{name: "1"})
+    with pytest.raises(ConfigError, match=r"unknown key of eval_args: oder \(did you mean order\?\)"):
+        a_config(eval_args="{'oder': 'TO'}")
+
+
+@pytest.mark.parametrize("name", ["norm", "tail_ratio", "encoding", "wandb_project", "discretization", "token_num_threshold"])
+def test_options_that_only_recboles_code_names_are_known(name):
+    assert a_config(**{name: "1"})[name] == 1
+
+
+def test_options_of_other_models_are_named_in_a_warning(caplog):
+    a_config(n_layers="3", steps="3")
+    assert "CFGDiffRec does not read these options: n_layers" in caplog.text
+    caplog.clear()
+    a_config("LightGCN", n_layers="3", tail_ratio="0.2")
+    assert not caplog.text
+
+
+def test_every_option_of_every_yaml_file_is_known():
+    for name in MODELS:
+        config = a_config(name)
+        a_config(name, **{key: value for key, value in config.options.items() if key not in ("MODEL_TYPE",)})
+
+
+def test_full_ranking_gets_large_batches_unless_they_are_given():
+    assert a_config()["eval_batch_size"] == a_config("LightGCN")["eval_batch_size"] == 8388608
+    assert a_config(eval_batch_size="5000")["eval_batch_size"] == 5000
+    for mode in ("uni100", "labeled"):
+        assert a_config(eval_args=f"{{'mode': '{mode}'}}", metrics="['NDCG']")["eval_batch_size"] == 4096
+    # NeuMF predicts pair by pair: a batch of users x items would be held with embeddings.
+    assert a_config("NeuMF")["eval_batch_size"] == 4096
+    assert a_config("SASRec", train_neg_sample_args=None)["eval_batch_size"] == 4096
+
+
+def test_the_options_make_the_same_config_again():
+    config = a_config(steps="7", guidance_scale="2")
+    again = Config(config["model"], config["dataset"], config_dict=config.options)
+    for made, given in ((again.options, config.options), (again.final_config_dict, config.final_config_dict)):
+        assert {key: str(value) for key, value in made.items()} == {key: str(value) for key, value in given.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("steps: [1", "a.yaml: while parsing"), ("just text", "expected lines of `key: value`"), ("", "NoneType")],
+)
+def test_a_bad_config_file_is_named(content, message, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        a_config(files=[str(file)])
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(ConfigError, match="there is no file absent.yaml"):
+        a_config(files=["absent.yaml"])
+
+
+def test_shipped_config_files_are_found_from_any_folder():
+    config = a_config(files=["properties/protocol/final_fit.yaml"])
+    assert config["eval_args"]["split"] == {"RS": [0.8, 0, 0.2]}

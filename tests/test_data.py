@@ -1,0 +1,147 @@
+import zipfile
+
+import numpy as np
+import pytest
+import recbole.data
+import torch
+from conftest import SHARED_DATA, write_inter
+
+from recbole_cfgdiff import data
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.data import diffrec_split, download
+from recbole_cfgdiff.errors import ConfigError
+
+
+# RecBole refuses data in which a user has interacted with all items.
+ANOTHER = ("another", "item", 1)
+
+
+def load(dataset, model="CFGDiffRec", **options):
+    config = Config(model, dataset, config_dict=options)
+    dataset = data.create_dataset(config)
+    return dataset, *data.data_preparation(config, dataset, data.UserDataLoader)
+
+
+def pairs(dataset, part):
+    """(user, item) tokens of a part, in order."""
+    columns = (part.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
+    users, items = (dataset.id2token(field, ids) for field, ids in zip((dataset.uid_field, dataset.iid_field), columns))
+    return list(zip(users, items))
+
+
+@pytest.mark.parametrize("normalize_all", [False, True])
+def test_the_split_is_in_exact_time_order(empty_folder, normalize_all):
+    """Times a second apart, which RecBole's float32 cannot tell apart, in a shuffled file."""
+    rows = [(f"u{user}", f"i{place}", 1_400_000_000 + place) for user in range(5) for place in range(20)]
+    np.random.default_rng(0).shuffle(rows)
+    write_inter(empty_folder / "dataset", "close", [*rows, ANOTHER])
+    dataset, train, valid, test = load("close", normalize_all=normalize_all)
+    for part, places in ((train, range(14)), (valid, range(14, 18)), (test, range(18, 20))):
+        for user in range(5):
+            items = [item for owner, item in pairs(dataset, part._dataset) if owner == f"u{user}"]
+            assert items == [f"i{place}" for place in places]
+
+
+def test_equal_times_keep_the_order_of_the_file(empty_folder):
+    rows = [(f"u{user}", f"i{place}", 5) for user in range(3) for place in range(10)]
+    write_inter(empty_folder / "dataset", "ties", [*rows, ANOTHER])
+    dataset, train, _, _ = load("ties")
+    assert [item for owner, item in pairs(dataset, train._dataset) if owner == "u1"] == [f"i{i}" for i in range(7)]
+
+
+def test_given_splits_are_sorted_only_within_each_file(empty_folder):
+    folder = empty_folder / "dataset" / "split"
+    folder.mkdir(parents=True)
+    header = "user_id:token\titem_id:token\ttimestamp:float\n"
+    for part, rows in {"train": ["u\tb\t9", "u\ta\t8", "v\tz\t3"], "valid": ["u\tc\t1"], "test": ["u\td\t0"]}.items():
+        (folder / f"split.{part}.inter").write_text(header + "\n".join(rows) + "\n")
+    dataset, *parts = load("split", benchmark_filename=["train", "valid", "test"])
+    assert [pairs(dataset, part._dataset) for part in parts] == [
+        [("v", "z"), ("u", "a"), ("u", "b")],
+        [("u", "c")],
+        [("u", "d")],
+    ]
+
+
+def test_training_batches_hold_every_user_with_a_history_once_and_no_padding(tiny):
+    dataset, train, _, _ = load(tiny, train_batch_size=7)
+    users = torch.cat([batch["user_id"] for batch in train])
+    assert sorted(users.tolist()) == list(range(1, dataset.user_num))
+    recboles = recbole.data.data_preparation(Config("DiffRec", tiny), data.create_dataset(Config("DiffRec", tiny)))[0]
+    assert 0 in torch.cat([batch["user_id"] for batch in recboles])
+
+
+def test_a_final_fit_has_no_validation_part(tiny):
+    split = {"split": {"RS": [0.8, 0, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"}
+    _, train, valid, test = load(tiny, eval_args=split)
+    assert len(valid) == 0
+    assert len(train._dataset) + len(test._dataset) == len(load(tiny)[0])
+
+
+@pytest.fixture
+def offline_archive(empty_folder, monkeypatch):
+    """A table of downloads that points into the file system: `tiny-ml`, as RecBole ships it, and `broken`."""
+    archive = empty_folder / "Tiny-ML.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        rows = [f"{user}\t{item}\t{item}" for user in range(4) for item in range(user, user + 10)]
+        file.writestr("Tiny-ML.inter", "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]))
+    (empty_folder / "broken.zip").write_bytes(b"no archive")
+    properties = empty_folder / "properties"
+    (properties / "dataset").mkdir(parents=True)
+    urls = {"tiny-ml": archive, "broken": empty_folder / "broken.zip", "gone": empty_folder / "gone.zip"}
+    table = "\n".join(f"{name}: {path.as_uri()}" for name, path in urls.items())
+    (properties / "dataset" / "url.yaml").write_text(table)
+    monkeypatch.setattr(download, "RECBOLE_PROPERTIES", properties)
+
+
+def test_recboles_download_works_in_a_single_process(offline_archive, empty_folder):
+    assert len(load("tiny-ml")[0]) == 40
+    assert [path.name for path in (empty_folder / "dataset").iterdir()] == ["tiny-ml"]
+
+
+@pytest.mark.parametrize("name", ["broken", "gone"])
+def test_a_failed_download_says_which_file_belongs_where_and_leaves_nothing(name, offline_archive, empty_folder):
+    with pytest.raises(ConfigError, match=f"expected the file dataset/{name}/{name}.inter; the download from .* failed"):
+        load(name)
+    assert not list((empty_folder / "dataset").glob("*"))
+
+
+def a_split(folder):
+    arrays = {"train": [[0, 3], [0, 1], [1, 1]], "valid": [[0, 2], [1, 3]], "test": [[1, 0]]}
+    folder.mkdir()
+    for part, rows in arrays.items():
+        np.save(folder / f"{part}_list.npy", np.array(rows))
+    return folder
+
+
+def test_a_diffrec_split_is_kept_exactly(empty_folder):
+    source = a_split(empty_folder / "source")
+    with zipfile.ZipFile(empty_folder / "source.zip", "w") as archive:
+        for file in source.iterdir():
+            archive.write(file, file.name)
+    for number, given in enumerate((source, empty_folder / "source.zip")):
+        folder = diffrec_split.convert(given, f"split{number}", empty_folder / "dataset")
+        contents = [(folder / f"split{number}.{part}.inter").read_text().split("\n", 1)[1] for part in diffrec_split.PARTS]
+        assert contents == ["0\t3\t0\n0\t1\t1\n1\t1\t0\n", "0\t2\t2\n1\t3\t1\n", "1\t0\t2\n"]
+
+
+def test_a_diffrec_split_with_pickled_objects_is_refused(empty_folder):
+    source = a_split(empty_folder / "source")
+    np.save(source / "valid_list.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ConfigError, match="valid_list.npy: not a plain numpy array"):
+        diffrec_split.convert(source, "split", empty_folder / "dataset")
+    (source / "valid_list.npy").unlink()
+    with pytest.raises(ConfigError, match="valid_list.npy is missing"):
+        diffrec_split.convert(source, "split", empty_folder / "dataset")
+    assert not (empty_folder / "dataset").exists()
+
+
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the DiffRec authors' ML-1M split is not part of the repository")
+def test_the_ml_1m_split_trains_an_epoch_by_the_same_command(empty_folder, cli):
+    diffrec_split.convert(SHARED_DATA / "diffrec_ml-1m_clean.zip", "ml-1m-clean", empty_folder / "dataset")
+    outcome = cli("--model=DiffRec", "--dataset=ml-1m-clean", "--epochs=1", "--show_progress=False")
+    assert outcome.status == 0
+    assert "ndcg@10" in outcome.out
+    dataset, *parts = load("ml-1m-clean", "DiffRec")
+    assert (dataset.user_num - 1, dataset.item_num - 1) == (5949, 2810)
+    assert [len(part._dataset) for part in parts] == [403277, 110722, 57532]

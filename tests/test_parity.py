@@ -1,0 +1,110 @@
+"""Loaded with the weights of RecBole's DiffRec, ours computes what RecBole's does."""
+
+import pytest
+import torch
+from recbole.model.general_recommender import diffrec as recbole_module
+from recbole.model.general_recommender.diffrec import DiffRec as RecBoleDiffRec
+
+from recbole_cfgdiff import data
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.diffusion.schedule import NOISE_SCHEDULES
+from recbole_cfgdiff.model import DiffRec
+
+
+def a_pair(dataset, **options):
+    """RecBole's DiffRec and ours, of the same weights, and a batch of all users."""
+    options = {"noise_scale": 0.1, "noise_min": 1e-3, "noise_max": 0.5, "embedding_size": 7, **options}
+    config = Config("DiffRec", dataset, config_dict=options)
+    train_data, _, _ = data.data_preparation(config, data.create_dataset(config), data.UserDataLoader)
+    torch.manual_seed(0)
+    theirs, ours = (model(config, train_data._dataset) for model in (RecBoleDiffRec, DiffRec))
+    ours.load_recbole_weights(theirs.state_dict())
+    return theirs, ours, train_data.user_list
+
+
+def their_losses(model, batch, t, noise, monkeypatch):
+    """Per-user losses of RecBole's calculate_loss at given steps and noise."""
+    kept = {}
+    monkeypatch.setattr(model, "sample_timesteps", lambda *_, **__: (t, torch.ones(len(t))))
+    monkeypatch.setattr(model, "update_Lt_history", lambda ts, losses: kept.update(losses=losses.detach().clone()))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda _: noise)
+        torch.manual_seed(1)  # for the dropout mask
+        model.calculate_loss(batch)
+    return kept["losses"]
+
+
+CASES = [
+    *({"noise_schedule": name, "mean_type": mean_type} for name in NOISE_SCHEDULES for mean_type in ("x0", "eps")),
+    *({"noise_scale": 0.0, "mean_type": mean_type} for mean_type in ("x0", "eps")),
+    *({"dims_dnn": [9] * depth, "mean_type": mean_type} for depth in (2, 3) for mean_type in ("x0", "eps")),
+    {"reweight": False},
+    {"reweight": False, "mean_type": "eps"},
+    {"norm": True},
+    {"steps": 2},
+    {"steps": 40, "noise_scale": 0.005, "noise_max": 0.01, "mlp_act_func": "relu"},
+    {"beta_fixed": False},
+    {"time-aware": True, "w_min": 0.3, "w_max": 2.0},
+]
+SCORES_BEYOND_FLOAT32 = {"noise_schedule": "cosine", "mean_type": "eps"}
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_losses_and_scores_are_those_of_recbole(options, tiny, monkeypatch):
+    theirs, ours, batch = a_pair(tiny, **options)
+    generator = torch.Generator().manual_seed(2)
+    t = torch.randint(ours.schedule.steps, (len(batch),), generator=generator)
+    t[0] = 0
+    x_start, _ = ours.training_example(batch["user_id"])
+    noise = torch.randn(x_start.shape, generator=generator)
+
+    torch.manual_seed(1)
+    losses = ours.losses(x_start, None, t, noise)
+    expected = their_losses(theirs, batch, t, noise, monkeypatch)
+    torch.testing.assert_close(losses, expected.float(), rtol=1e-5, atol=0)
+
+    if options == SCORES_BEYOND_FLOAT32:
+        in_float64(theirs, ours, monkeypatch)
+    theirs.eval(), ours.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours.full_sort_predict(batch), theirs.full_sort_predict(batch), rtol=0, atol=1e-5
+        )
+
+
+def in_float64(theirs, ours, monkeypatch):
+    """Make both compute in float64: with eps and the cosine schedule scores are some 100, where neighbouring float32
+    numbers lie 1e-5 apart. RecBole's float32 result is then 7e-5 from its own float64 one."""
+    theirs.double(), ours.double()
+    their_history, our_history = theirs.get_rating_matrix, ours.histories.dense
+    monkeypatch.setattr(theirs, "get_rating_matrix", lambda users: their_history(users).double())
+    monkeypatch.setattr(ours.histories, "dense", lambda users: our_history(users).double())
+    embed = recbole_module.timestep_embedding
+    monkeypatch.setattr(recbole_module, "timestep_embedding", lambda t, size: embed(t, size).double())
+    monkeypatch.setattr(theirs, "_extract_into_tensor", lambda values, t, shape: values[t].unsqueeze(-1).expand(shape))
+
+
+def test_scores_from_a_noised_start_are_those_of_recbole(tiny):
+    theirs, ours, batch = a_pair(tiny, sampling_steps=3, sampling_noise=True)
+    theirs.eval(), ours.eval()
+    scores = []
+    for model in (theirs, ours):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            scores.append(model.full_sort_predict(batch))
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-5)
+
+
+def test_the_gradients_are_those_of_recbole(tiny, monkeypatch):
+    theirs, ours, batch = a_pair(tiny)
+    x_start, _ = ours.training_example(batch["user_id"])
+    t, noise = torch.arange(len(batch)) % ours.schedule.steps, torch.randn(x_start.shape)
+    torch.manual_seed(1)
+    ours.losses(x_start, None, t, noise).mean().backward()
+    monkeypatch.setattr(theirs, "sample_timesteps", lambda *_: (t, torch.ones(len(t))))
+    monkeypatch.setattr(torch, "randn_like", lambda _: noise)
+    torch.manual_seed(1)
+    theirs.calculate_loss(batch).backward()
+    expected = theirs.mlp.mlp_layers.mlp_layers[-1].weight.grad
+    atol = 1e-5 * expected.abs().max().item()
+    torch.testing.assert_close(ours.denoiser.output_layer.weight.grad, expected, rtol=0, atol=atol)
