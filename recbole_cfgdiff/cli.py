@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_main(arguments: Sequence[str] | None = None) -> int:
     """``run_recbole_cfg.py ...``. Returns the exit status as ``main``."""
-    parser = argparse.ArgumentParser(prog="run_recbole_cfg.py", description=_RUN_HELP, epilog=_RUN_EPILOG, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="run_recbole_cfg.py", description=_RUN_HELP, epilog=_RUN_EPILOG, allow_abbrev=False
+    )
     _add_run_arguments(parser)
     return _guarded_run(*parser.parse_known_args(arguments))
 

@@ -84,9 +84,7 @@ class Config(recbole.config.Config):
         return self._convert_config_dict(config_dict or {})
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {
-            key: parse_literal(value) if isinstance(value, str) else value for key, value in config_dict.items()
-        }
+        return {key: parse_literal(value) if isinstance(value, str) else value for key, value in config_dict.items()}
 
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         options: dict[str, Any] = {}

@@ -156,9 +156,7 @@ def _fit_and_test(
     trainer: Any, config: Config, train_data: Any, valid_data: Any, test_data: Any, saved: bool
 ) -> dict[str, Any]:
     show_progress = config["show_progress"]
-    best_valid_score, best_valid_result = trainer.fit(
-        train_data, valid_data, saved=saved, show_progress=show_progress
-    )
+    best_valid_score, best_valid_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=show_progress)
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=show_progress)
     result = {
         "best_valid_score": best_valid_score,

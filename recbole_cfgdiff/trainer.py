@@ -20,11 +20,11 @@ def get_trainer(config: Any) -> type:
     trainer = recbole.utils.get_trainer(config["MODEL_TYPE"], config["model"])
     if not issubclass(trainer, Trainer):
         raise ConfigError(f"model {config['model']}: RecBole trains it by {trainer.__name__}, which is not supported")
-    return type(trainer.__name__, (CheckpointMixin, trainer), {})
+    return type(trainer.__name__, (CheckpointTrainer, trainer), {})
 
 
-class CheckpointMixin:
-    """To be put before a RecBole ``Trainer``. Differences:
+class CheckpointTrainer(Trainer):
+    """RecBole's ``Trainer``, and by ``get_trainer`` any of its subclasses, except that
 
     - a run has a folder of its own below ``checkpoint_dir``, so that parallel runs never collide. ``best.pth`` is
       the epoch with the best validation score; ``last.pth`` is written at each evaluation and holds all that training
@@ -37,7 +37,7 @@ class CheckpointMixin:
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
-        super().__init__(config, model)  # type: ignore[call-arg]
+        super().__init__(config, model)
         self._set_run_dir(Path(config["checkpoint_dir"]) / _run_name(config))
         self._initial_numbers = _numbers(model)
         self._epoch = 0
@@ -74,14 +74,14 @@ class CheckpointMixin:
             if callback_fn is not None:
                 callback_fn(epoch, valid_score)
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)  # type: ignore
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         self._epoch = epoch_idx
-        return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)  # type: ignore[misc]
+        return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
 
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float]]:
-        score, self._latest_valid_result = super()._valid_epoch(*args, **kwargs)  # type: ignore[misc]
+        score, self._latest_valid_result = super()._valid_epoch(*args, **kwargs)
         return score, self._latest_valid_result
 
     def _check_nan(self, loss: torch.Tensor) -> None:
@@ -173,7 +173,7 @@ class CheckpointMixin:
             path = Path(model_file or self.saved_model_file)
             load_model_state(self.model, checkpoint.load(path, self.device), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)  # type: ignore[misc]
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
 
 def load_model_state(model: Any, state: dict[str, Any], path: str | Path) -> None:

@@ -37,7 +37,9 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
             handler.close()
 
 
-def write_inter(folder: Path, name: str, rows: list[tuple], header: str = "user_id:token\titem_id:token\ttimestamp:float"):
+def write_inter(
+    folder: Path, name: str, rows: list[tuple], header: str = "user_id:token\titem_id:token\ttimestamp:float"
+):
     """Write ``folder/name/name.inter``."""
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """A user's mistakes: one clear line, exit status 2, and no training."""
 
 import pytest
-from conftest import write_inter
 
-from recbole_cfgdiff.trainer import CheckpointMixin
+from conftest import write_inter
+from recbole_cfgdiff.trainer import CheckpointTrainer
 
 
 @pytest.fixture(autouse=True)
@@ -11,7 +11,7 @@ def no_training(monkeypatch):
     def fit(*_, **__):
         raise AssertionError("training started")
 
-    monkeypatch.setattr(CheckpointMixin, "fit", fit)
+    monkeypatch.setattr(CheckpointTrainer, "fit", fit)
 
 
 def fails_with(outcome, *parts):

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import recbole.data
 import torch
-from conftest import SHARED_DATA, write_inter
 
+from conftest import SHARED_DATA, write_inter
 from recbole_cfgdiff import data
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data import diffrec_split, download
 from recbole_cfgdiff.errors import ConfigError
-
 
 # RecBole refuses data in which a user has interacted with all items.
 ANOTHER = ("another", "item", 1)
@@ -101,7 +100,9 @@ def test_recboles_download_works_in_a_single_process(offline_archive, empty_fold
 
 @pytest.mark.parametrize("name", ["broken", "gone"])
 def test_a_failed_download_says_which_file_belongs_where_and_leaves_nothing(name, offline_archive, empty_folder):
-    with pytest.raises(ConfigError, match=f"expected the file dataset/{name}/{name}.inter; the download from .* failed"):
+    with pytest.raises(
+        ConfigError, match=f"expected the file dataset/{name}/{name}.inter; the download from .* failed"
+    ):
         load(name)
     assert not list((empty_folder / "dataset").glob("*"))
 
@@ -121,17 +122,19 @@ def test_a_diffrec_split_is_kept_exactly(empty_folder):
             archive.write(file, file.name)
     for number, given in enumerate((source, empty_folder / "source.zip")):
         folder = diffrec_split.convert(given, f"split{number}", empty_folder / "dataset")
-        contents = [(folder / f"split{number}.{part}.inter").read_text().split("\n", 1)[1] for part in diffrec_split.PARTS]
+        contents = [
+            (folder / f"split{number}.{part}.inter").read_text().split("\n", 1)[1] for part in diffrec_split.PARTS
+        ]
         assert contents == ["0\t3\t0\n0\t1\t1\n1\t1\t0\n", "0\t2\t2\n1\t3\t1\n", "1\t0\t2\n"]
 
 
 def test_a_diffrec_split_with_pickled_objects_is_refused(empty_folder):
     source = a_split(empty_folder / "source")
     np.save(source / "valid_list.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ConfigError, match="valid_list.npy: not a plain numpy array"):
+    with pytest.raises(ConfigError, match=r"valid_list\.npy: not a plain numpy array"):
         diffrec_split.convert(source, "split", empty_folder / "dataset")
     (source / "valid_list.npy").unlink()
-    with pytest.raises(ConfigError, match="valid_list.npy is missing"):
+    with pytest.raises(ConfigError, match=r"valid_list\.npy is missing"):
         diffrec_split.convert(source, "split", empty_folder / "dataset")
     assert not (empty_folder / "dataset").exists()
 

@@ -67,9 +67,7 @@ def test_losses_and_scores_are_those_of_recbole(options, tiny, monkeypatch):
         in_float64(theirs, ours, monkeypatch)
     theirs.eval(), ours.eval()
     with torch.no_grad():
-        torch.testing.assert_close(
-            ours.full_sort_predict(batch), theirs.full_sort_predict(batch), rtol=0, atol=1e-5
-        )
+        torch.testing.assert_close(ours.full_sort_predict(batch), theirs.full_sort_predict(batch), rtol=0, atol=1e-5)
 
 
 def in_float64(theirs, ours, monkeypatch):

@@ -142,7 +142,7 @@ class Malicious:
 @pytest.mark.parametrize("write", [torch.save, lambda value, path: Path(path).write_bytes(pickle.dumps(value))])
 def test_a_checkpoint_of_another_origin_is_refused_without_running_its_code(write, wrap, cli):
     write(wrap(Malicious()), "foreign.pth")
-    with pytest.raises(ConfigError, match="foreign.pth: not a checkpoint of recbole-cfgdiff"):
+    with pytest.raises(ConfigError, match=r"foreign\.pth: not a checkpoint of recbole-cfgdiff"):
         load_data_and_model("foreign.pth")
     outcome = cli("--resume=foreign.pth")
     assert outcome.status == 2 and "Nothing in it was executed" in outcome.err

@@ -92,5 +92,3 @@ def _validates(config: Any) -> bool:
     """Whether the split has a validation part: RecBole trains without one in silence."""
     ratios = config["eval_args"]["split"].get("RS")
     return config["benchmark_filename"] is not None or ratios is None or len(ratios) < 3 or ratios[1] > 0
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +94,7 @@ class Denoiser(nn.Module):
                 nn.init.xavier_normal_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        blocks = [self.input_layer]
+        blocks: list[Any] = [self.input_layer]
         if self.embedding_size:
             blocks.append(self.time_projection)
         if self.guidance_encoder is not None:

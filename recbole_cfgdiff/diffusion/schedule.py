@@ -137,15 +137,11 @@ class NoiseSchedule(nn.Module):
     def predict_x_start(self, x_t: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """``x_0`` from ``x_t`` and the predicted noise: DDPM Eq. 4 solved for ``x_0``. Shapes as in ``q_sample``."""
         alphas_cumprod = self.alphas_cumprod[t]
-        return (
-            _column((1 / alphas_cumprod).sqrt(), x_t) * x_t - _column((1 / alphas_cumprod - 1).sqrt(), x_t) * eps
-        )
+        return _column((1 / alphas_cumprod).sqrt(), x_t) * x_t - _column((1 / alphas_cumprod - 1).sqrt(), x_t) * eps
 
     def posterior_mean(self, x_start: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Mean of ``q(x_{t-1} | x_t, x_0)`` (DDPM Eq. 7, DiffRec Eq. 10). Shapes as in ``q_sample``."""
-        return (
-            _column(self.posterior_mean_coef1[t], x_t) * x_start + _column(self.posterior_mean_coef2[t], x_t) * x_t
-        )
+        return _column(self.posterior_mean_coef1[t], x_t) * x_start + _column(self.posterior_mean_coef2[t], x_t) * x_t
 
     def loss_weights(self, mean_type: str) -> torch.Tensor:
         """Weight of the squared error at each step, shape ``(T,)``; 1 at step 0.
