@@ -13,9 +13,9 @@ import yaml
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType, get_model
 
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
 from recbole_cfgdiff.model import MODELS
-from recbole_cfgdiff.option_names import check_option_names, nearest
+from recbole_cfgdiff.option_names import check_option_names
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
 
 # Names that papers use for models that RecBole calls otherwise.

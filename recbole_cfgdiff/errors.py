@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import yaml
@@ -28,3 +29,9 @@ def reported_as_config_error(where: str) -> Iterator[None]:
         raise
     except (ValueError, TypeError, KeyError, NotImplementedError, AssertionError, OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{where}: {str(error) or type(error).__name__}") from error
+
+
+def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
+    """The most similar of ``names``, whatever their case."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from recbole.utils import argument_list
 
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, RECBOLE_ROOT, top_level_keys
 
 # Arguments of the command line that never reach the configuration, and what RecBole's starter script calls them.
@@ -50,12 +48,6 @@ def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
     return sorted(foreign)
 
 
-def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
-    """The most similar of ``names``, whatever their case."""
-    by_lower = {candidate.lower(): candidate for candidate in names}
-    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)]
-
-
 def _unknown(what: str, unknown: list[str], known: set[str]) -> ConfigError:
     hints = []
     for name in unknown:
@@ -70,7 +62,8 @@ def _general_names() -> set[str]:
     files = [
         RECBOLE_PROPERTIES / "overall.yaml",
         PROPERTIES / "overall.yaml",
-        *(RECBOLE_PROPERTIES / "dataset").glob("[!u]*.yaml"),
+        RECBOLE_PROPERTIES / "dataset" / "sample.yaml",
+        RECBOLE_PROPERTIES / "dataset" / "ml-100k.yaml",
         *(PROPERTIES / "dataset").glob("*.yaml"),
     ]
     return COMMAND_LINE.union(*lists, *map(top_level_keys, files))
@@ -80,16 +73,22 @@ def _model_names(model_class: type) -> set[str]:
     """Names in the model's YAML files and in the source of the modules it is made of."""
     yaml_file = Path("model") / f"{model_class.__name__}.yaml"
     files = [folder / yaml_file for folder in (RECBOLE_PROPERTIES, PROPERTIES)]
-    sources = {inspect.getsourcefile(base) for base in model_class.__mro__ if base.__module__ != "builtins"}
+    outside = ("builtins", "torch")
+    bases = [base for base in model_class.__mro__ if base.__module__.split(".")[0] not in outside]
+    sources = {inspect.getsourcefile(base) for base in bases}
     return set().union(
         *(top_level_keys(file) for file in files if file.is_file()),
-        *(_names_read_in(Path(source)) for source in sources if source and "recbole" in source),
+        *(_names_read_in(Path(source)) for source in sources if source),
     )
 
 
 @lru_cache
 def _other_models_names() -> set[str]:
-    files = [*RECBOLE_PROPERTIES.glob("*/*.yaml"), *PROPERTIES.glob("model/*.yaml")]
+    files = [
+        *RECBOLE_PROPERTIES.glob("model/*.yaml"),
+        *RECBOLE_PROPERTIES.glob("quick_start_config/*.yaml"),
+        *PROPERTIES.glob("model/*.yaml"),
+    ]
     return set().union(*map(top_level_keys, files))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import recbole.data.dataloader
 import torch
-from recbole.utils import get_environment, init_logger, init_seed, set_color
+from recbole.utils import init_logger, init_seed, set_color
 
 from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
@@ -99,7 +99,6 @@ def _run(
         trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
 
     result = _fit_and_test(trainer, config, train_data, valid_data, test_data, saved)
-    logger.info("The running environment of this training is as follows:\n" + get_environment(config).draw())
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
     return result

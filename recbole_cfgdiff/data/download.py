@@ -16,8 +16,7 @@ from typing import Any
 import yaml
 from recbole.utils.url import decide_download, download_url, extract_zip, rename_atomic_files
 
-from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.option_names import nearest
+from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.properties import RECBOLE_PROPERTIES
 
 
