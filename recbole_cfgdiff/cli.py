@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from recbole_cfgdiff.compat import silence_recbole_deprecations
+from recbole_cfgdiff.data.convert import convert
+from recbole_cfgdiff.data.sources import SOURCES, VERSIONS, Columns, open_source
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 
 _RUN_HELP = "train and test a model by RecBole"
+_CONVERT_HELP = "turn a data set as its publisher ships it into RecBole's atomic files"
 _RUN_EPILOG = """Any option of RecBole's or of the model's is given as --key=value, over the files of --config_files,
 over the YAML files of the model and of the data set. --resume=RUN_FOLDER continues an interrupted run."""
 
@@ -25,8 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m recbole_cfgdiff")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_run_arguments(commands.add_parser("run", help=_RUN_HELP, epilog=_RUN_EPILOG, allow_abbrev=False))
-    return _guarded_run(*parser.parse_known_args(arguments))
+    run = commands.add_parser("run", help=_RUN_HELP, epilog=_RUN_EPILOG, allow_abbrev=False)
+    _add_run_arguments(run)
+    run.set_defaults(command=_run)
+    convert = commands.add_parser("convert", help=_CONVERT_HELP, description=_CONVERT_HELP, allow_abbrev=False)
+    _add_convert_arguments(convert)
+    convert.set_defaults(command=_convert)
+    known, rest = parser.parse_known_args(arguments)
+    return _guarded(known.command, known, rest)
 
 
 def run_main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +45,7 @@ def run_main(arguments: Sequence[str] | None = None) -> int:
         prog="run_recbole_cfg.py", description=_RUN_HELP, epilog=_RUN_EPILOG, allow_abbrev=False
     )
     _add_run_arguments(parser)
-    return _guarded_run(*parser.parse_known_args(arguments))
+    return _guarded(_run, *parser.parse_known_args(arguments))
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,18 +60,50 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--group_offset", type=int, default=0, help="rank of this machine's first process")
 
 
-def _guarded_run(known: argparse.Namespace, rest: list[str]) -> int:
+def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", choices=SOURCES, help="whose layout the input has")
+    parser.add_argument("input", type=Path, help="the publisher's file, folder or archive; .gz is read as it is")
+    parser.add_argument("--name", required=True, help="name of the data set")
+    parser.add_argument("--output", type=Path, default=Path("dataset"), help="folder of data sets (dataset/)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set of that name")
+    parser.add_argument("--skip-bad-lines", action="store_true", help="count bad lines and pass over them")
+    parser.add_argument("--version", choices=VERSIONS, help="amazon: the version, where it can't be told")
+    parser.add_argument("--user-col", help="csv: name of the column of users")
+    parser.add_argument("--item-col", help="csv: name of the column of items")
+    parser.add_argument("--rating-col", help="csv: name of the column of ratings, if there is one")
+    parser.add_argument("--time-col", help="csv: name of the column of times in seconds, if there is one")
+    parser.add_argument("--delimiter", default=",", help="csv: what separates the columns (,); tab for a tab")
+
+
+def _convert(known: argparse.Namespace, rest: list[str]) -> int:
+    if rest:
+        raise ConfigError(f"convert does not know {rest[0]}")
+    if known.source == "csv" and not (known.user_col and known.item_col):
+        raise ConfigError("csv: name the columns with --user-col and --item-col")
+    columns = Columns(known.user_col, known.item_col, known.rating_col, known.time_col)
+    delimiter = "\t" if known.delimiter == "tab" else known.delimiter
+    if len(delimiter) != 1:
+        raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
+    source = open_source(known.source, known.input, known.skip_bad_lines, known.version, columns, delimiter)
+    print(convert(source, known.name, known.output, known.overwrite))
+    return 0
+
+
+def _guarded(
+    command: Callable[[argparse.Namespace, list[str]], int], known: argparse.Namespace, rest: list[str]
+) -> int:
     try:
-        return _run(known, parse_options(rest))
+        return command(known, rest)
     except ConfigError as error:
         return _fail(error, status=2)
     except TrainingError as error:
         return _fail(error, status=1)
     except KeyboardInterrupt:
-        return _fail("interrupted; continue with --resume=RUN_FOLDER", status=130)
+        return _fail("interrupted; a run can be continued with --resume=RUN_FOLDER", status=130)
 
 
-def _run(known: argparse.Namespace, options: dict[str, str]) -> int:
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    options = parse_options(rest)
     # RecBole, torch and all: not needed for --help or for a mistake in the arguments.
     from recbole_cfgdiff.quick_start import run
 

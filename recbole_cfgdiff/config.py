@@ -47,7 +47,8 @@ class Config(recbole.config.Config):
 
     - ``sys.argv`` is never read: command-line options come in ``config_dict`` (see ``recbole_cfgdiff.cli``);
     - model names are resolved by ``resolve_model``, and our YAML files lie over RecBole's of the same name:
-      RecBole's overall < our overall < RecBole's model < our model < RecBole's data set < our data set < given;
+      RecBole's overall < our overall < RecBole's model < our model < RecBole's data set < our data set < the file
+      ``NAME.yaml`` beside the data < given;
     - values given as text are read as Python literals, never evaluated as code;
     - a name that nothing reads is an error;
     - ``eval_batch_size``, if not given, is ``full_sort_eval_batch_size`` where every evaluation is a full ranking.
@@ -115,6 +116,8 @@ class Config(recbole.config.Config):
         self._own_model_file = PROPERTIES / "model" / f"{model}.yaml"
         super()._load_internal_config_dict(model, model_class, dataset)
         self._overlay(PROPERTIES / "dataset" / f"{dataset}.yaml")
+        data_path = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
+        self._overlay(Path(data_path) / dataset / f"{dataset}.yaml")
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any] | None:
         """RecBole calls this for each of its files in turn; ours of the same name goes over it at once. Our model's,

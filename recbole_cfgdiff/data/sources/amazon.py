@@ -1,0 +1,160 @@
+"""Amazon reviews of 2014 and 2018 (McAuley et al.) and of 2023 (Hou et al.), as their publishers ship them."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_cfgdiff.data.sources.base import (
+    WHOLE,
+    BadLine,
+    Interaction,
+    Source,
+    TextFile,
+    find_files,
+    lines_of,
+    number_in,
+    parsed,
+)
+from recbole_cfgdiff.errors import ConfigError
+
+VERSIONS = ("2014", "2018", "2023")
+
+_SAMPLE = 1000
+_PRODUCT = re.compile(r"^(B[0-9A-Z]{9}|\d{9}[\dX])$")
+_REVIEWER = re.compile(r"^A[0-9A-Z]{8,}$")
+_FIELDS = {
+    "2014": ("reviewerID", "asin", "overall", "unixReviewTime"),
+    "2023": ("user_id", "parent_asin", "rating", "timestamp"),
+}
+_FIELDS["2018"] = _FIELDS["2014"]
+
+
+def open_amazon(path: Path, skip_bad_lines: bool, version: str | None = None) -> Source:
+    """Open a file of reviews or of ratings only. Times become seconds (2023's are milliseconds).
+
+    Args:
+        path: JSON lines (strict, or 2014's Python literals) or CSV.
+        skip_bad_lines: pass over bad lines.
+        version: one of ``VERSIONS``; None detects it from the content.
+
+    Raises:
+        ConfigError: if the version can't be told; on a bad line, unless they are skipped.
+    """
+    files = find_files(path)
+    if len(files) != 1:
+        raise ConfigError(f"{path}: expected one file of reviews, found {', '.join(files) or 'none'}")
+    file = next(iter(files.values()))
+    sample = list(itertools.islice(lines_of(file), _SAMPLE))
+    is_json = bool(sample) and sample[0].lstrip().startswith("{")
+    version = version or (_version_of_json(sample) if is_json else _version_of_csv(sample))
+    if version is None:
+        raise ConfigError(
+            f"{path}: neither reviews nor ratings of Amazon 2014, 2018 or 2023 that --version need not name"
+        )
+    bad_lines = [0]
+    counted = bad_lines if skip_bad_lines else None
+    read = _json_interactions if is_json else _csv_interactions
+    kind = "JSON lines" if is_json else "CSV"
+    return Source(f"Amazon {version}, {kind}", {WHOLE: read(file, version, counted)}, bad_lines=bad_lines)
+
+
+def looks_like_amazon(line: str) -> bool:
+    """Whether this may be the first line of a file of Amazon reviews or ratings."""
+    if line.startswith("{"):
+        return "reviewerID" in line or "parent_asin" in line
+    return _version_of_csv([line]) is not None
+
+
+def _version_of_json(sample: list[str]) -> str | None:
+    keys = Counter(key for line in sample for key in _keys_of(line))
+    if keys["parent_asin"]:
+        return "2023"
+    if not keys["reviewerID"]:
+        return None
+    return "2018" if keys["verified"] else "2014"
+
+
+def _keys_of(line: str) -> list[str]:
+    try:
+        return list(_record(line))
+    except BadLine:
+        return []
+
+
+def _version_of_csv(sample: list[str]) -> str | None:
+    """2023's files have a header; 2014's begin with the user, 2018's with the item."""
+    rows = [row for row in csv.reader(sample) if len(row) >= 4]
+    if rows and rows[0][:2] == ["user_id", "parent_asin"]:
+        return "2023"
+    user_first = sum(_is_reviewer(row[0]) and _is_product(row[1]) for row in rows)
+    item_first = sum(_is_product(row[0]) and _is_reviewer(row[1]) for row in rows)
+    if user_first == item_first:
+        return None
+    return "2014" if user_first > item_first else "2018"
+
+
+def _is_product(text: str) -> bool:
+    return bool(_PRODUCT.match(text))
+
+
+def _is_reviewer(text: str) -> bool:
+    return bool(_REVIEWER.match(text))
+
+
+def _record(line: str) -> dict[str, Any]:
+    """A line as strict JSON, or as the Python literal that 2014's older files have."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        try:
+            record = ast.literal_eval(line)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise BadLine(f"expected a JSON object, found {line[:80]!r}") from None
+    if not isinstance(record, dict):
+        raise BadLine(f"expected a JSON object, found {line[:80]!r}")
+    return record
+
+
+def _json_interactions(file: TextFile, version: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
+    names = _FIELDS[version]
+
+    def parse(line: object) -> Interaction:
+        record = _record(str(line))
+        missing = [name for name in names if name not in record]
+        if missing:
+            raise BadLine(f"expected the key {missing[0]!r} of Amazon {version}")
+        return _interaction(version, *(record[name] for name in names))
+
+    return parsed(file, enumerate(lines_of(file), start=1), parse, bad_lines)
+
+
+def _csv_interactions(file: TextFile, version: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
+    def parse(row: object) -> Interaction:
+        fields: Any = row
+        if len(fields) < 4:
+            raise BadLine(f"expected 4 columns, found {len(fields)}")
+        first, second, rating, time = fields[:4]
+        user, item = (second, first) if version == "2018" else (first, second)
+        return _interaction(version, user, item, rating, time)
+
+    reader = csv.reader(lines_of(file))
+    if version == "2023":
+        next(reader, None)
+    return parsed(file, ((reader.line_num, row) for row in reader), parse, bad_lines)
+
+
+def _interaction(version: str, user: Any, item: Any, rating: Any, time: Any) -> Interaction:
+    if not user or not item:
+        raise BadLine("expected a user and an item, found an empty one")
+    seconds = number_in("time", time)
+    return Interaction(
+        str(user), str(item), number_in("rating", rating), seconds / 1000 if version == "2023" else seconds
+    )

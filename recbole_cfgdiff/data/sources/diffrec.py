@@ -1,0 +1,74 @@
+"""The DiffRec authors' splits: ``train_list.npy``, ``valid_list.npy`` and ``test_list.npy``.
+
+Each array has rows of (user, item), a user's rows in time order. The split is kept exactly; the column ``position``
+counts a user's interactions through the three files and takes the place of a time.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from recbole_cfgdiff.data.sources.base import Interaction, Source
+from recbole_cfgdiff.errors import ConfigError
+
+PARTS = ("train", "valid", "test")
+
+
+def open_diffrec(path: Path) -> Source:
+    """Open a folder or a zip with the three arrays.
+
+    Raises:
+        ConfigError: if an array is missing or not of pairs of integers.
+    """
+    arrays = read_parts(path)
+    position: Counter[int] = Counter()
+
+    def interactions(array: np.ndarray) -> Iterator[Interaction]:
+        for user, item in array.tolist():
+            yield Interaction(str(user), str(item), time=float(position[user]))
+            position[user] += 1
+
+    parts = {part: interactions(array) for part, array in zip(PARTS, arrays)}
+    return Source("DiffRec split", parts, time_field="position")
+
+
+def read_parts(source: Path) -> list[np.ndarray]:
+    """The three arrays, each of shape ``(rows, 2)``, read without unpickling anything.
+
+    Raises:
+        ConfigError: if one is missing or not an array of pairs of integers.
+    """
+    if source.is_dir():
+        files = {path.name: path for path in source.rglob("*.npy")}
+        return [_read_array(files[file].open("rb"), file) for file in _expected(files, source)]
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = {Path(member).name: member for member in archive.namelist()}
+            return [_read_array(archive.open(members[file]), file) for file in _expected(members, source)]  # type: ignore[arg-type]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{source}: expected a folder or a zip of a DiffRec split ({error})") from error
+
+
+def _expected(found: dict[str, Path] | dict[str, str], source: Path) -> list[str]:
+    names = [f"{part}_list.npy" for part in PARTS]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ConfigError(f"{source}: expected {', '.join(names)}; {missing[0]} is missing")
+    return names
+
+
+def _read_array(stream: BinaryIO, name: str) -> np.ndarray:
+    try:
+        with stream:
+            array = np.load(stream, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"{name}: not a plain numpy array ({error})") from error
+    if array.ndim != 2 or array.shape[1] != 2 or not np.issubdtype(array.dtype, np.integer):
+        raise ConfigError(f"{name}: expected rows of (user, item) as integers, found {array.dtype} {array.shape}")
+    return array

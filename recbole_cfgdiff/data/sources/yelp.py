@@ -1,0 +1,96 @@
+"""The Yelp Open Dataset: ``yelp_academic_dataset_review.json``, the archive it comes in, and its businesses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from recbole_cfgdiff.data.sources.base import (
+    WHOLE,
+    BadLine,
+    Features,
+    Interaction,
+    Source,
+    TextFile,
+    find_files,
+    lines_of,
+    number_in,
+    parsed,
+)
+from recbole_cfgdiff.errors import ConfigError
+
+REVIEWS = "yelp_academic_dataset_review.json"
+BUSINESSES = "yelp_academic_dataset_business.json"
+
+
+def open_yelp(path: Path, skip_bad_lines: bool) -> Source:
+    """Open the reviews file, the folder or the tar; businesses beside the reviews become items' features.
+
+    Raises:
+        ConfigError: if there are no reviews; on a bad line, unless they are skipped.
+    """
+    files = find_files(path)
+    if path.is_file() and path.name.startswith(REVIEWS):
+        files = {**find_files(path.parent), REVIEWS: TextFile(path)}
+    reviews = files.get(REVIEWS) or (next(iter(files.values())) if len(files) == 1 else None)
+    if reviews is None:
+        raise ConfigError(f"{path}: expected {REVIEWS}, found {', '.join(files) or 'nothing'}")
+    bad_lines = [0]
+    lines = enumerate(lines_of(reviews), start=1)
+    interactions = parsed(reviews, lines, _review, bad_lines if skip_bad_lines else None)
+    return Source("Yelp reviews", {WHOLE: interactions}, _businesses(files.get(BUSINESSES)), bad_lines=bad_lines)
+
+
+def _record(line: object, *names: str) -> dict[str, Any]:
+    try:
+        record = json.loads(str(line))
+    except ValueError:
+        raise BadLine(f"expected a JSON object, found {str(line)[:80]!r}") from None
+    missing = [name for name in names if not isinstance(record, dict) or name not in record]
+    if missing:
+        raise BadLine(f"expected the key {missing[0]!r}")
+    return record
+
+
+def _review(line: object) -> Interaction:
+    record = _record(line, "user_id", "business_id", "stars", "date")
+    if not record["user_id"] or not record["business_id"]:
+        raise BadLine("expected a user and a business, found an empty one")
+    return Interaction(
+        str(record["user_id"]),
+        str(record["business_id"]),
+        number_in("stars", record["stars"]),
+        _seconds(record["date"]),
+    )
+
+
+def _seconds(date: str) -> float:
+    """Dates have no zone; they are taken as UTC, which keeps their order and distance."""
+    try:
+        return datetime.fromisoformat(date).replace(tzinfo=timezone.utc).timestamp()
+    except (TypeError, ValueError):
+        raise BadLine(f"expected a date such as 2018-07-07 22:09:11, found {date!r}") from None
+
+
+def _businesses(file: TextFile | None) -> Features | None:
+    if file is None:
+        return None
+    columns = ["item_id:token", "name:token", "city:token", "state:token", "categories:token_seq"]
+    return Features(columns, _business_rows(file))
+
+
+def _business_rows(file: TextFile) -> Iterator[list[Any]]:
+    for number, line in enumerate(lines_of(file), start=1):
+        try:
+            record = _record(line, "business_id")
+        except BadLine as error:
+            raise ConfigError(f"{file}, line {number}: {error}") from None
+        categories = [part.strip() for part in (record.get("categories") or "").split(",")]
+        yield [
+            str(record["business_id"]),
+            *(str(record.get(key) or "") for key in ("name", "city", "state")),
+            categories,
+        ]
