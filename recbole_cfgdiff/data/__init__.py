@@ -1,5 +1,6 @@
 """Data sets and data loaders."""
 
-from recbole_cfgdiff.data.loading import UserDataLoader, create_dataset, data_preparation
+from recbole_cfgdiff.data.loaders import UserDataLoader
+from recbole_cfgdiff.data.loading import create_dataset, data_preparation
 
 __all__ = ["UserDataLoader", "create_dataset", "data_preparation"]

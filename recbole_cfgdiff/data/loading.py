@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from logging import getLogger
 from typing import Any
 
 import numpy as np
 import recbole.data
-from recbole.data.dataloader import AbstractDataLoader
-from recbole.data.dataloader import UserDataLoader as RecBoleUserDataLoader
-from recbole.data.interaction import Interaction
 
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
+from recbole_cfgdiff.data.splits import add_noise, hold_users_out
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
-
-class UserDataLoader(RecBoleUserDataLoader):
-    """Batches of users to train on: those with a history. RecBole's also yields its padding user 0.
-
-    Arguments as RecBole's.
-    """
-
-    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = True) -> None:
-        self.logger = getLogger()
-        self.uid_field = dataset.uid_field
-        self.user_list = Interaction({self.uid_field: dataset.inter_feat[self.uid_field].unique()})
-        self.sample_size = len(self.user_list)
-        AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=shuffle)
+_NOT_FOR_GIVEN_SPLITS = (
+    "val_interval",
+    "rm_dup_inter",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "noise_threshold",
+)
 
 
 def create_dataset(config: Any) -> Any:
@@ -39,6 +30,7 @@ def create_dataset(config: Any) -> Any:
     Raises:
         ConfigError: if the data is missing, malformed, or filtered to nothing; or has no times to order by.
     """
+    _check_given_split(config)
     download_if_missing(config)
     check_atomic_files(config)
     with reported_as_config_error(f"data set {config['dataset']}"):
@@ -53,7 +45,28 @@ def create_dataset(config: Any) -> Any:
         raise ConfigError(f"data set {config['dataset']}: no user is left after filtering; see val_interval and k-core")
     if dataset.time_field in dataset.inter_feat:
         _sort_by_exact_time(dataset)
+    if config["noise_threshold"] is not None:
+        add_noise(dataset, config["noise_threshold"], config["noise_seed"])
     return dataset
+
+
+def _check_given_split(config: Any) -> None:
+    """Refuse options that RecBole passes over in silence where the data set comes split (``benchmark_filename``)."""
+    if config["benchmark_filename"] is None:
+        return
+    given, default = config.external_config_dict, config.internal_config_dict
+    ignored = [name for name in _NOT_FOR_GIVEN_SPLITS if name in given and given[name] != default.get(name)]
+    eval_args = given.get("eval_args") or {}
+    ignored += [
+        f"eval_args: {name}"
+        for name in ("split", "order", "group_by")
+        if name in eval_args and eval_args[name] != default["eval_args"].get(name)
+    ]
+    if ignored:
+        raise ConfigError(
+            f"{', '.join(ignored)}: the data set {config['dataset']} comes split into {config['benchmark_filename']}, "
+            "where RecBole applies no filter, order or split; leave it out, or convert the data unsplit"
+        )
 
 
 def _sort_by_exact_time(dataset: Any) -> None:
@@ -79,6 +92,8 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         train_data, valid_data, test_data = recbole.data.data_preparation(config, dataset)
         if train_loader is not None:
             train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
+        if config["heldout_users"] is not None:
+            train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
     for name, loader, wanted in (("validation", valid_data, _validates(config)), ("test", test_data, True)):
         if wanted and len(loader) == 0:
             raise ConfigError(

@@ -1,0 +1,143 @@
+"""Splits that RecBole does not have: the noisy setting, and users held out from training."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.sampler import Sampler
+
+from recbole_cfgdiff.data.loaders import UserDataLoader
+from recbole_cfgdiff.errors import ConfigError
+
+# Models that score from a history alone, and learn from batches of users: nothing of a user outside of the training
+# batches enters them. Subclasses count, so RecBole's DiffRec by whatever name.
+_FROM_HISTORIES = {"DiffRec", "MultiVAE", "MultiDAE", "MacridVAE", "RecVAE"}
+
+
+def add_noise(dataset: Any, threshold: float, seed: int) -> None:
+    """Split as the ``clean`` protocol does, then let ratings below ``threshold`` into training and validation.
+
+    An approximation of DiffRec's noisy setting, whose sample is not published: each user's interactions rated at least
+    ``threshold`` are split in time order; a lower one belongs to the part in whose span of time it lies, and is left
+    out after the last validation row. Of the training part, clean and noisy together, as many rows are drawn as the
+    clean one has; likewise of the validation part. The test part is that of ``clean``.
+
+    Args:
+        dataset: a RecBole data set before its split, in time order, with ratings; it becomes one with a given split.
+        threshold: the lowest rating that counts as positive.
+        seed: of the sample; not the model's.
+
+    Raises:
+        ConfigError: if the data set has no ratings, or if the split is not by ratio.
+    """
+    rows, config = dataset.inter_feat, dataset.config
+    rating = config["RATING_FIELD"]
+    if rating not in rows:
+        raise ConfigError(f"data set {dataset.dataset_name}: no column {rating!r} is loaded to tell noise by")
+    ratios = config["eval_args"]["split"].get("RS")
+    if ratios is None or len(ratios) != 3:
+        raise ConfigError(f"the noisy protocol needs a split by three ratios, got {config['eval_args']['split']}")
+    clean = (rows[rating] >= threshold).to_numpy()
+    part = np.full(len(rows), -1)
+    for positions in rows.groupby(dataset.uid_field, sort=False).indices.values():
+        positives = positions[clean[positions]]
+        if len(positives):
+            ends = dataset._calcu_split_ids(len(positives), [ratio / sum(ratios) for ratio in ratios])
+            part[positives] = np.searchsorted(ends, np.arange(len(positives)), side="right")
+            # A noisy row lies in the part of the next clean one.
+            following = np.searchsorted(positives, positions[~clean[positions]])
+            noise = positions[~clean[positions]][following < len(positives)]
+            part[noise] = part[positives[following[following < len(positives)]]]
+    part[(part == 2) & ~clean] = -1
+    random = np.random.default_rng(seed)
+    chosen = [
+        _sample(np.flatnonzero(part == index), int((clean & (part == index)).sum()), random) for index in (0, 1, 2)
+    ]
+    dataset.inter_feat = rows.iloc[np.concatenate(chosen)].reset_index(drop=True)
+    dataset.benchmark_filename_list = ["train", "valid", "test"]
+    dataset.file_size_list = [len(rows_) for rows_ in chosen]
+
+
+def _sample(rows: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    return np.sort(random.choice(rows, size=size, replace=False))
+
+
+def is_held_out(tokens: list[str], share: float, seed: int) -> np.ndarray:
+    """Which users are held out: the given share of them, by a hash of their ids.
+
+    So the choice depends on neither the order of the file nor the seed of a model.
+
+    Args:
+        tokens: ids of the users.
+        share: in (0, 1).
+        seed: another seed holds out others.
+
+    Returns:
+        bool, shape ``(len(tokens),)``.
+    """
+    digests = [hashlib.sha256(f"{seed}:{token}".encode()).digest() for token in tokens]
+    held_out = np.zeros(len(tokens), dtype=bool)
+    held_out[sorted(range(len(tokens)), key=digests.__getitem__)[: round(share * len(tokens))]] = True
+    return held_out
+
+
+def hold_users_out(config: Any, dataset: Any, loaders: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """The paper's protocol as reconstructed: train on some users, test on the others.
+
+    Training batches have the training users only, validation has their validation rows. The held-out users are tested
+    on their validation rows (``heldout_targets: valid``, the paper's figures) or test rows (``test``); their training
+    rows are the input, and the only items left out of the ranking.
+
+    Args:
+        config: with ``heldout_users``, ``heldout_targets`` and ``heldout_seed``.
+        dataset: the whole data set.
+        loaders: of the training, validation and test part; the training one yields users.
+
+    Returns:
+        the same three, for the two groups of users.
+
+    Raises:
+        ConfigError: for a model that knows its users, an evaluation other than full ranking, or bad options.
+    """
+    _check_heldout_options(config)
+    train, valid, test = loaders
+    users = np.arange(1, dataset.user_num)
+    held_out = np.zeros(dataset.user_num, dtype=bool)
+    held_out[1:] = is_held_out(
+        dataset.id2token(dataset.uid_field, users), config["heldout_users"], config["heldout_seed"]
+    )
+    mask = torch.from_numpy(held_out)
+    targets = {"valid": valid, "test": test}[config["heldout_targets"]]
+    return (
+        UserDataLoader(config, train._dataset, train._sampler, users=torch.from_numpy(np.flatnonzero(~held_out))),
+        _ranking(config, train._dataset, valid._dataset, ~mask),
+        _ranking(config, train._dataset, targets._dataset, mask),
+    )
+
+
+def _ranking(config: Any, train_part: Any, part: Any, mask: torch.Tensor) -> FullSortEvalDataLoader:
+    """Full ranking for the users of ``mask``, training rows left out."""
+    rows = part.inter_feat
+    chosen = part.copy(rows[mask[rows[part.uid_field]]])
+    return FullSortEvalDataLoader(
+        config, chosen, Sampler(["train", "target"], [train_part, chosen]).set_phase("target")
+    )
+
+
+def _check_heldout_options(config: Any) -> None:
+    share, targets = config["heldout_users"], config["heldout_targets"]
+    if not isinstance(share, float) or not 0 < share < 1:
+        raise ConfigError(f"heldout_users: expected a share between 0 and 1, got {share!r}")
+    if targets not in ("valid", "test"):
+        raise ConfigError(f"heldout_targets: expected valid or test, got {targets!r}")
+    if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
+        raise ConfigError(
+            f"heldout_users: {config['model']} has parameters of its own for each user or fits all users at once; only "
+            f"models that score from a history can be tested on new users: {', '.join(sorted(_FROM_HISTORIES))}, CFGDiffRec"
+        )
+    if set(config["eval_args"]["mode"].values()) != {"full"}:
+        raise ConfigError("heldout_users: only full ranking is supported, set mode to full in eval_args")
