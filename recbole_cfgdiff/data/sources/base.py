@@ -106,7 +106,7 @@ def _open(raw: Any, file: TextFile) -> Any:
         return gzip.GzipFile(fileobj=raw) if file.path.suffix == ".gz" else raw
     if zipfile.is_zipfile(file.path):
         return zipfile.ZipFile(raw).open(file.member)
-    archive = tarfile.open(fileobj=raw, mode="r|*")  # noqa: SIM115, read until `raw` is closed
+    archive = tarfile.open(fileobj=raw, mode="r:*")  # noqa: SIM115, read until `raw` is closed
     for member in archive:
         if member.name == file.member:
             stream = archive.extractfile(member)
