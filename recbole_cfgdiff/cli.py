@@ -55,6 +55,8 @@ def _guarded_run(known: argparse.Namespace, rest: list[str]) -> int:
         return _run(known, parse_options(rest))
     except ConfigError as error:
         return _fail(error, status=2)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error}: this needs the package {error.name}; install it by pip", status=2)
     except TrainingError as error:
         return _fail(error, status=1)
     except KeyboardInterrupt:
@@ -82,7 +84,7 @@ def _run(known: argparse.Namespace, options: dict[str, str]) -> int:
 
 
 def _fail(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print("error:", " ".join(str(message).splitlines()), file=sys.stderr)
     return status
 
 

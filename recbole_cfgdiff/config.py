@@ -17,6 +17,7 @@ from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_erro
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.option_names import check_option_names
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
+from recbole_cfgdiff.run_options import check_run_options
 
 # Names that papers use for models that RecBole calls otherwise.
 MODEL_ALIASES = {"MultVAE": "MultiVAE"}
@@ -105,6 +106,8 @@ class Config(recbole.config.Config):
         for name, value in (("model", model), ("dataset", dataset)):
             if not value:
                 raise ConfigError(f"{name}: none given; add --{name}=NAME")
+        if Path(str(dataset)).name != str(dataset):
+            raise ConfigError(f"dataset: expected the name of a folder below data_path, got {dataset}")
         model_class = resolve_model(model) if isinstance(model, str) else model
         foreign = check_option_names(self.external_config_dict, model_class)
         if foreign:
@@ -132,6 +135,7 @@ class Config(recbole.config.Config):
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = super()._get_final_config_dict()
+        check_run_options(final)
         self.options = {key: copy.deepcopy(value) for key, value in final.items() if _is_plain(value)}
         if "eval_batch_size" not in self.external_config_dict:
             del self.options["eval_batch_size"]

@@ -147,6 +147,10 @@ def _make_model(config: Config, train_data: Any) -> Any:
 
 def _make_trainer(config: Config, train_data: Any) -> Any:
     model = _make_model(config, train_data)
+    if max(config["topk"]) >= train_data._dataset.item_num:
+        raise ConfigError(
+            f"topk: {max(config['topk'])} is more than the {train_data._dataset.item_num - 1} items there are"
+        )
     with reported_as_config_error("training options"):
         return get_trainer(config)(config, model)
 

@@ -103,6 +103,11 @@ class CheckpointTrainer(Trainer):
         if verbose:
             self.logger.info(f"Saving current: {self.saved_model_file}")
 
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """What RecBole's two-stage trainers (RaCT, S3Rec) call between the stages, in our format."""
+        self._write(checkpoint.BEST, epoch, None)
+        checkpoint.save(self._state(epoch, None), Path(saved_model_file))
+
     def _write(self, name: str, epoch: int, best_valid_result: dict[str, float] | None) -> None:
         if self.config["local_rank"] == 0:
             self.run_dir.mkdir(parents=True, exist_ok=True)

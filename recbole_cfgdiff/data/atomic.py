@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from pathlib import Path
 from typing import Any
 
 from recbole.utils import FeatureType
 
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
 _TYPES = {kind.value for kind in FeatureType}
 
@@ -24,6 +25,7 @@ def check_atomic_files(config: Any) -> None:
     parts = config["benchmark_filename"]
     inter_files = [folder / f"{name}.{part}.inter" for part in parts] if parts else [folder / f"{name}.inter"]
     ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+    _check_reading_options(config, ids)
     for path in inter_files:
         if not path.is_file():
             raise ConfigError(f"data set {name}: expected the file {path}, which does not exist")
@@ -32,6 +34,20 @@ def check_atomic_files(config: Any) -> None:
         path = folder / f"{name}.{suffix}"
         if path.is_file() and suffix in (config["load_col"] or {suffix}):
             check_atomic_file(path, config, [field])
+
+
+def _check_reading_options(config: Any, ids: list[str]) -> None:
+    separator, encoding, load_col = config["field_separator"], config["encoding"], config["load_col"]
+    if not isinstance(separator, str) or not separator:
+        raise ConfigError(f"field_separator: expected one or more characters, got {separator!r}")
+    if encoding is not None:
+        with reported_as_config_error("encoding"):
+            codecs.lookup(encoding)
+    loaded = load_col.get("inter", []) if isinstance(load_col, dict) else ids if load_col is None else []
+    if loaded != "*" and not (isinstance(loaded, list) and set(ids) <= set(loaded)):
+        raise ConfigError(
+            f"load_col: expected columns {', '.join(ids)} of inter among what is loaded, got {load_col!r}"
+        )
 
 
 def check_atomic_file(path: Path, config: Any, required: list[str]) -> None:
