@@ -16,6 +16,11 @@ from recbole_cfgdiff.errors import ConfigError
 BEST = "best.pth"
 LAST = "last.pth"
 
+_CONTENT = {"model": str, "dataset": str, "options": dict, "state_dict": dict}
+
+# Options by which RecBole would unpickle files that come with a checkpoint of another origin.
+_UNTRUSTED = ("dataset_save_path", "dataloaders_save_path", "checkpoint_dir")
+
 # Marks values that are no tensors in memory but tensors in the file.
 _KIND = "__kind__"
 
@@ -46,8 +51,10 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise ConfigError(
             f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged. Nothing in it was executed"
         ) from error
-    if not isinstance(state, dict) or "options" not in state or "state_dict" not in state:
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in _CONTENT.items()):
         raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff")
+    for name in _UNTRUSTED:
+        state["options"].pop(name, None)
     return decode(state)
 
 

@@ -34,4 +34,4 @@ def reported_as_config_error(where: str) -> Iterator[None]:
 def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
     """The most similar of ``names``, whatever their case."""
     by_lower = {candidate.lower(): candidate for candidate in names}
-    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)]
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.65)]

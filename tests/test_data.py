@@ -77,6 +77,43 @@ def test_a_final_fit_has_no_validation_part(tiny):
     assert len(train._dataset) + len(test._dataset) == len(load(tiny)[0])
 
 
+@pytest.mark.parametrize(
+    ("split", "sizes"),
+    [({"LS": "test_only"}, (840, 0, 60)), ({"LS": "valid_only"}, (840, 60, 0)), ({"RS": [9, 1, 0]}, None)],
+)
+def test_splits_without_a_part_are_allowed(tiny, split, sizes):
+    dataset, *parts = load(tiny, eval_args={"split": split})
+    lengths = [len(part._dataset) for part in parts]
+    assert sum(lengths) == len(dataset) and 0 in lengths
+    if sizes:
+        assert [length > 0 for length in lengths] == [size > 0 for size in sizes]
+
+
+def test_a_random_order_is_recboles_for_the_same_seed(tiny):
+    options = {"eval_args": {"order": "RO"}, "seed": 3}
+    config = Config("CFGDiffRec", tiny, config_dict=options)
+    torch.manual_seed(3)
+    ours = load(tiny, **options)
+    torch.manual_seed(3)
+    raw = recbole.data.create_dataset(config)
+    assert set(pairs(ours[0], ours[3]._dataset)) == set(pairs(raw, raw.build()[2]))
+
+
+def test_what_recbole_reads_is_not_refused(empty_folder):
+    """Quoted fields, missing values, text in a column that is not loaded, fields cut off behind those that are."""
+    lines = ['"u 1"\t"i\t1"\t1\t\tx', "u2\ti2\t2", "u2\ti3\t3\tnan\ty", "u2\ti4\t4\t0.5\ty", "\t\t\t\t", ""]
+    header = "user_id:token\titem_id:token\ttimestamp:float\tweight:float\tnot_loaded:float"
+    folder = empty_folder / "dataset" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "odd.inter").write_bytes("\r\n".join([header, *lines, *lines]).encode())
+    options = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "eval_args": {"split": {"RS": [1, 0, 0]}}}
+    config = Config("CFGDiffRec", "odd", config_dict=options)
+    dataset = data.create_dataset(config)
+    columns = [dataset.id2token(field, dataset.inter_feat[field]) for field in ("user_id", "item_id")]
+    tokens = set(zip(*columns))
+    assert {("u 1", "i\t1"), ("u2", "i2"), ("u2", "i3"), ("u2", "i4")} <= tokens
+
+
 @pytest.fixture
 def offline_archive(empty_folder, monkeypatch):
     """A table of downloads that points into the file system: `tiny-ml`, as RecBole ships it, and `broken`."""
