@@ -75,7 +75,11 @@ def main() -> None:
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()}
     arguments.output.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
     for row in rows:
-        print("  ".join(f"{key} {value:.0f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+        print(
+            "  ".join(
+                f"{key} {value:.0f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+        )
 
 
 if __name__ == "__main__":

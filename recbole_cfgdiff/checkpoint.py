@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,11 @@ from recbole_cfgdiff.errors import ConfigError
 
 BEST = "best.pth"
 LAST = "last.pth"
+
+_CONTENT = {"model": str, "dataset": str, "options": dict, "state_dict": dict}
+
+# Options by which RecBole would unpickle files that come with a checkpoint of another origin.
+_UNTRUSTED = ("dataset_save_path", "dataloaders_save_path", "checkpoint_dir")
 
 # Marks values that are no tensors in memory but tensors in the file.
 _KIND = "__kind__"
@@ -43,12 +47,14 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise ConfigError(f"checkpoint {path}: there is no such file")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever a file of another origin makes the reader stumble over
         raise ConfigError(
             f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged. Nothing in it was executed"
         ) from error
-    if not isinstance(state, dict) or "options" not in state or "state_dict" not in state:
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in _CONTENT.items()):
         raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff")
+    for name in _UNTRUSTED:
+        state["options"].pop(name, None)
     return decode(state)
 
 

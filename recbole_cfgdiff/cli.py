@@ -96,6 +96,8 @@ def _guarded(
         return command(known, rest)
     except ConfigError as error:
         return _fail(error, status=2)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error}: this needs the package {error.name}; install it by pip", status=2)
     except TrainingError as error:
         return _fail(error, status=1)
     except KeyboardInterrupt:
@@ -124,7 +126,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _fail(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print("error:", " ".join(str(message).splitlines()), file=sys.stderr)
     return status
 
 

@@ -8,6 +8,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import recbole.config
 import yaml
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -15,8 +16,9 @@ from recbole.utils import ModelType, get_model
 
 from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
 from recbole_cfgdiff.model import MODELS
-from recbole_cfgdiff.option_names import check_option_names
+from recbole_cfgdiff.option_names import check_option_names, model_files
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
+from recbole_cfgdiff.run_options import check_run_options
 
 # Names that papers use for models that RecBole calls otherwise.
 MODEL_ALIASES = {"MultVAE": "MultiVAE"}
@@ -49,7 +51,9 @@ class Config(recbole.config.Config):
     - model names are resolved by ``resolve_model``, and our YAML files lie over RecBole's of the same name:
       RecBole's overall < our overall < RecBole's model < our model < RecBole's data set < our data set < the file
       ``NAME.yaml`` beside the data < given;
-    - values given as text are read as Python literals, never evaluated as code;
+    - values given as text are read as Python literals, never evaluated as code (so ``1/3`` stays text);
+    - a part of ``eval_args`` given leaves the rest of it as it is;
+    - a class takes the YAML files of the classes it derives from, its own over theirs;
     - a name that nothing reads is an error;
     - ``eval_batch_size``, if not given, is ``full_sort_eval_batch_size`` where every evaluation is a full ranking.
 
@@ -85,7 +89,10 @@ class Config(recbole.config.Config):
         return self._convert_config_dict(config_dict or {})
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {key: parse_literal(value) if isinstance(value, str) else value for key, value in config_dict.items()}
+        converted = {key: _plain_value(value) for key, value in config_dict.items()}
+        if isinstance(converted.get("gpu_id"), (list, tuple)):
+            converted["gpu_id"] = ",".join(map(str, converted["gpu_id"]))
+        return converted
 
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         options: dict[str, Any] = {}
@@ -106,27 +113,33 @@ class Config(recbole.config.Config):
         for name, value in (("model", model), ("dataset", dataset)):
             if not value:
                 raise ConfigError(f"{name}: none given; add --{name}=NAME")
+        if Path(str(dataset)).name != str(dataset):
+            raise ConfigError(f"dataset: expected the name of a folder below data_path, got {dataset}")
         model_class = resolve_model(model) if isinstance(model, str) else model
         foreign = check_option_names(self.external_config_dict, model_class)
         if foreign:
             getLogger().warning(f"{model_class.__name__} does not read these options: {', '.join(foreign)}")
         return super()._get_model_and_dataset(model_class, str(dataset))
 
-    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        self._own_model_file = PROPERTIES / "model" / f"{model}.yaml"
+    def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
+        self._model_files = model_files(model_class)
         super()._load_internal_config_dict(model, model_class, dataset)
-        self._overlay(PROPERTIES / "dataset" / f"{dataset}.yaml")
+        # Ours drop the ratings, which context-aware models predict: RecBole has settings of its own for those.
+        if model_class.type not in (ModelType.CONTEXT, ModelType.DECISIONTREE):
+            self._overlay(PROPERTIES / "dataset" / f"{dataset}.yaml")
         data_path = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
-        self._overlay(Path(data_path) / dataset / f"{dataset}.yaml")
+        self._overlay(Path(str(data_path)) / dataset / f"{dataset}.yaml")
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any] | None:
-        """RecBole calls this for each of its files in turn; ours of the same name goes over it at once. Our model's,
-        which RecBole may not have, goes in before the first file of data sets."""
+        """RecBole calls this for each of its files in turn. Ours of the same name goes over it at once, but for a data
+        set's, which come last; those of the model's classes go in before the first file of data sets."""
         path = Path(file).resolve().relative_to(RECBOLE_PROPERTIES.resolve())
         if path == Path("dataset/sample.yaml"):
-            self._overlay(self._own_model_file)
+            for model_file in self._model_files:
+                self._overlay(model_file)
         loaded = super()._update_internal_config_dict(file)
-        self._overlay(PROPERTIES / path)
+        if path.parent != Path("dataset") or path.name == "sample.yaml":
+            self._overlay(PROPERTIES / path)
         return loaded
 
     def _overlay(self, path: Path) -> None:
@@ -135,6 +148,13 @@ class Config(recbole.config.Config):
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = super()._get_final_config_dict()
+        if isinstance(final["eval_args"], dict):
+            # A part of it given leaves the rest at our defaults; RecBole would fill in its own.
+            final["eval_args"] = {**self.internal_config_dict["eval_args"], **final["eval_args"]}
+        check_run_options(final)
+        for key, value in self.external_config_dict.items():
+            if not _is_plain(value):
+                raise ConfigError(f"{key}: expected a plain value, such as a number, text or list, got {value!r}")
         self.options = {key: copy.deepcopy(value) for key, value in final.items() if _is_plain(value)}
         if "eval_batch_size" not in self.external_config_dict:
             del self.options["eval_batch_size"]
@@ -165,6 +185,13 @@ def parse_literal(text: str) -> Any:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
     return value if value is None or isinstance(value, (str, int, float, list, tuple, dict)) else text
+
+
+def _plain_value(value: Any) -> Any:
+    """Text by its meaning, numpy's numbers as Python's."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return parse_literal(value) if isinstance(value, str) else value
 
 
 def _is_plain(value: Any) -> bool:

@@ -14,10 +14,22 @@ from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, RECBOLE_ROOT, top_level_keys
 
 # Arguments of the command line that never reach the configuration, and what RecBole's starter script calls them.
-COMMAND_LINE = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset", "offset"}
+COMMAND_LINE = {
+    "model",
+    "dataset",
+    "config_files",
+    "nproc",
+    "ip",
+    "port",
+    "world_size",
+    "group_offset",
+    "offset",
+    "run_name",
+}
 
 _EVAL_ARGS = {"split", "group_by", "order", "mode"}
-_READ = re.compile(r"""config(?:_dict)?(?:\.get\(|\[)\s*["']([\w@-]+)["']""")
+# config["name"], config.get("name"), and read_number(config, "name") of model/options.py.
+_READ = re.compile(r"""config(?:_dict)?(?:\.get\(|\[|, )\s*["']([\w@-]+)["']""")
 
 
 def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
@@ -69,15 +81,20 @@ def _general_names() -> set[str]:
     return COMMAND_LINE.union(*lists, *map(top_level_keys, files))
 
 
+def model_files(model_class: type) -> list[Path]:
+    """The YAML files of a model and of the classes it derives from, in the order in which they apply."""
+    names = [Path("model") / f"{base.__name__}.yaml" for base in reversed(model_class.__mro__)]
+    files = [folder / name for name in names for folder in (RECBOLE_PROPERTIES, PROPERTIES)]
+    return [file for file in files if file.is_file()]
+
+
 def _model_names(model_class: type) -> set[str]:
     """Names in the model's YAML files and in the source of the modules it is made of."""
-    yaml_file = Path("model") / f"{model_class.__name__}.yaml"
-    files = [folder / yaml_file for folder in (RECBOLE_PROPERTIES, PROPERTIES)]
     outside = ("builtins", "torch")
     bases = [base for base in model_class.__mro__ if base.__module__.split(".")[0] not in outside]
     sources = {inspect.getsourcefile(base) for base in bases}
     return set().union(
-        *(top_level_keys(file) for file in files if file.is_file()),
+        *map(top_level_keys, model_files(model_class)),
         *(_names_read_in(Path(source)) for source in sources if source),
     )
 

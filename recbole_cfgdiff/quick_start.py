@@ -15,9 +15,9 @@ from recbole.utils import init_logger, init_seed, set_color
 
 from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.config import Config, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
-from recbole_cfgdiff.trainer import get_trainer, load_model_state
+from recbole_cfgdiff.trainer import get_trainer, load_model_state, make_run_name
 
 
 def run(
@@ -60,8 +60,16 @@ def run(
         return _run(model, dataset, config_file_list, options, saved)
     if not torch.cuda.is_available():
         raise ConfigError(f"nproc {nproc}: RecBole trains in several processes on CUDA only, and there is none here")
+    # Once before the processes start: mistakes are reported here, a download is not raced for, the folder is one.
+    config = _make_config(model, dataset, config_file_list, options)
+    _load_data(config)
     options.update(
-        world_size=world_size if world_size > 0 else nproc, ip=ip, port=str(port), nproc=nproc, offset=group_offset
+        run_name=make_run_name(config),
+        world_size=world_size if world_size > 0 else nproc,
+        ip=ip,
+        port=str(port),
+        nproc=nproc,
+        offset=group_offset,
     )
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     arguments = (model, dataset, config_file_list, options, saved, queue)
@@ -107,13 +115,17 @@ def _run(
 def _make_config(
     model: str | None, dataset: str | None, config_file_list: list[str] | None, options: dict[str, Any]
 ) -> Config:
-    resume = options.get("resume")
+    resume = parse_literal(str(options.get("resume")))
     if not resume:
-        return Config(model, dataset, config_file_list, options)
+        config = Config(model, dataset, config_file_list, options)
+        if config["resume"]:
+            raise ConfigError("resume: give it on the command line, not in a file; its options are those of the run")
+        return config
     if config_file_list:
         raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
-    state = checkpoint.load(_last_checkpoint(resume))
-    for name, given in (("model", model), ("dataset", dataset)):
+    state = checkpoint.load(_last_checkpoint(str(resume)))
+    given_model = resolve_model(model).__name__ if model else None
+    for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
     return Config(state["model"], state["dataset"], config_dict={**state["options"], **options})
@@ -147,6 +159,10 @@ def _make_model(config: Config, train_data: Any) -> Any:
 
 def _make_trainer(config: Config, train_data: Any) -> Any:
     model = _make_model(config, train_data)
+    if max(config["topk"]) >= train_data._dataset.item_num:
+        raise ConfigError(
+            f"topk: {max(config['topk'])} is more than the {train_data._dataset.item_num - 1} items there are"
+        )
     with reported_as_config_error("training options"):
         return get_trainer(config)(config, model)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
 import recbole.utils
 import torch
 from recbole.trainer import Trainer
@@ -38,8 +40,8 @@ class CheckpointTrainer(Trainer):
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
-        self._set_run_dir(Path(config["checkpoint_dir"]) / _run_name(config))
-        self._initial_numbers = _numbers(model)
+        self._set_run_dir(Path(config["checkpoint_dir"]) / (config["run_name"] or make_run_name(config)))
+        self._initial_marks = _marks(model)
         self._epoch = 0
         self._resumed: dict[str, Any] | None = None
         self._train_data: Any = None
@@ -103,6 +105,11 @@ class CheckpointTrainer(Trainer):
         if verbose:
             self.logger.info(f"Saving current: {self.saved_model_file}")
 
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """What RecBole's two-stage trainers (RaCT, S3Rec) call between the stages, in our format."""
+        self._write(checkpoint.BEST, epoch, None)
+        checkpoint.save(self._state(epoch, None), Path(saved_model_file))
+
     def _write(self, name: str, epoch: int, best_valid_result: dict[str, float] | None) -> None:
         if self.config["local_rank"] == 0:
             self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -125,10 +132,12 @@ class CheckpointTrainer(Trainer):
             "loader_generator": self._train_data.generator.get_state(),
         }
 
-    def _counters(self) -> dict[str, int | float]:
-        """Numbers that the model counts with outside its state, such as the annealing step of RecBole's MultiVAE."""
-        initial = self._initial_numbers
-        return {name: value for name, value in _numbers(self.model).items() if initial.get(name) != value}
+    def _counters(self) -> dict[str, Any]:
+        """What the model counts with outside its state, such as the annealing step of RecBole's MultiVAE or the loss
+        history of RecBole's DiffRec: attributes that have changed since the start."""
+        marks = _marks(self.model)
+        changed = {name for name, mark in marks.items() if self._initial_marks.get(name) != mark}
+        return {name: getattr(self.model, name) for name in changed - set(self.model.other_parameter())}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """By attribute name; of two names for one optimiser (RecVAE's trainer swaps them) the more specific."""
@@ -145,14 +154,20 @@ class CheckpointTrainer(Trainer):
         """
         path = Path(resume_file)
         state = checkpoint.load(path, self.device)
+        learner = state["options"]["learner"]
+        if learner != self.learner:
+            raise ConfigError(f"learner: the run was trained by {learner}, whose state does not fit {self.learner}")
         self._set_run_dir(path.parent)
         if not self.best_checkpoint_exists():
             raise ConfigError(f"checkpoint {path}: expected {self.saved_model_file} beside it")
         load_model_state(self.model, state, path)
         for name, value in state["counters"].items():
-            setattr(self.model, name, value)
+            setattr(self.model, name, value.to(self.device) if isinstance(value, torch.Tensor) else value)
         for name, optimizer_state in state["optimizers"].items():
-            getattr(self, name).load_state_dict(optimizer_state)
+            optimizer = getattr(self, name)
+            optimizer.load_state_dict(optimizer_state)
+            for group in optimizer.param_groups:
+                group.update(lr=self.learning_rate, weight_decay=self.weight_decay)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
@@ -189,8 +204,17 @@ def load_model_state(model: Any, state: dict[str, Any], path: str | Path) -> Non
     model.load_other_parameter(state["other_parameter"])
 
 
-def _numbers(model: torch.nn.Module) -> dict[str, int | float]:
-    return {name: value for name, value in vars(model).items() if type(value) in (int, float)}
+def _marks(model: torch.nn.Module) -> dict[str, Any]:
+    """For each plain attribute a value that differs once the attribute does: no parameters, buffers or modules."""
+    marks: dict[str, Any] = {}
+    for name, value in vars(model).items():
+        if type(value) in (int, float):
+            marks[name] = value
+        elif isinstance(value, torch.Tensor):
+            marks[name] = (id(value), value._version)
+        elif isinstance(value, np.ndarray) and value.dtype != object:
+            marks[name] = zlib.crc32(value.tobytes())
+    return marks
 
 
 def _other_parameter(model: Any) -> dict[str, Any]:
@@ -199,6 +223,7 @@ def _other_parameter(model: Any) -> dict[str, Any]:
     return {name: value for name, value in others if not isinstance(value, torch.nn.Module)}
 
 
-def _run_name(config: Any) -> str:
+def make_run_name(config: Any) -> str:
+    """A name for a run's folder that no other run has."""
     started = datetime.now().strftime("%Y%m%d-%H%M%S")
     return f"{config['model']}-{config['dataset']}-{started}-{secrets.token_hex(3)}"

@@ -1,12 +1,13 @@
 import sys
 
+import numpy as np
 import pytest
 from recbole.model.general_recommender import MultiVAE
 from recbole.model.general_recommender.diffrec import DiffRec as RecBolesDiffRec
 
 from recbole_cfgdiff.config import Config, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import MODELS, DiffRec
+from recbole_cfgdiff.model import MODELS, CFGDiffRec, DiffRec
 
 
 def a_config(model="CFGDiffRec", dataset="ml-100k", files=None, **options):
@@ -51,6 +52,43 @@ def test_every_own_yaml_key_has_a_comment_with_its_type():
         for line in path.read_text().splitlines():
             if line and not line.startswith(("#", " ", "eval_args:")):
                 assert "# (" in line, f"{path.name}: {line}"
+
+
+def test_a_part_of_eval_args_leaves_the_rest_at_our_defaults():
+    given = a_config(eval_args="{'mode': 'uni100'}")["eval_args"]
+    assert given == {**a_config()["eval_args"], "mode": {"valid": "uni100", "test": "uni100"}}
+
+
+class Variant(CFGDiffRec):
+    """A user's own model, with an option of its own."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.own = config["an_option_of_my_own"]
+
+
+def test_a_models_subclass_takes_its_files_and_may_have_options_of_its_own():
+    config = a_config(Variant, an_option_of_my_own="3", guidance_scale="2")
+    assert (config["model"], config["steps"], config["p_uncond"]) == ("Variant", 5, 0.2)
+    assert (config["an_option_of_my_own"], config["guidance_scale"]) == (3, 2)
+    assert a_config("RecBoleDiffRec")["noise_scale"] == a_config("DiffRec")["noise_scale"] == 0.001
+
+
+def test_numpy_numbers_are_numbers_and_other_objects_are_refused():
+    config = a_config(steps=np.int64(3), learning_rate=np.float64(0.25))
+    assert (config.options["steps"], config.options["learning_rate"]) == (3, 0.25)
+    with pytest.raises(ConfigError, match="steps: expected a plain value"):
+        a_config(steps=object())
+
+
+def test_a_list_of_gpus_survives_a_checkpoint():
+    assert a_config(gpu_id="0,1").options["gpu_id"] == "0,1"
+    assert Config("Pop", "ml-100k", config_dict=a_config(gpu_id="0,1").options)["gpu_id"] == "0,1"
+
+
+def test_context_aware_models_keep_recboles_settings_of_ml_100k():
+    config = a_config("FM")
+    assert config["valid_metric"] == "AUC" and config["threshold"] == {"rating": 4} and not config["val_interval"]
 
 
 def test_options_never_come_from_sys_argv(monkeypatch):
@@ -128,7 +166,7 @@ def test_the_options_make_the_same_config_again():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("steps: [1", "a.yaml: while parsing"), ("just text", "expected lines of `key: value`"), ("", "NoneType")],
+    [("steps: [1", "a.yaml: .*while parsing"), ("just text", "expected lines of `key: value`"), ("", "NoneType")],
 )
 def test_a_bad_config_file_is_named(content, message, tmp_path):
     file = tmp_path / "a.yaml"

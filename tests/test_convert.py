@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import recbole
 import recbole.data
-from conftest import SHARED_DATA
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
+from conftest import SHARED_DATA
 from recbole_cfgdiff import data
 from recbole_cfgdiff.cli import main
 from recbole_cfgdiff.config import Config
@@ -210,7 +210,7 @@ def test_escaping_is_reversible(text):
 
 
 def test_all_that_pandas_takes_for_missing_is_known():
-    assert MISSING == set(STR_NA_VALUES)
+    assert set(STR_NA_VALUES) == MISSING
 
 
 def records_of_ml_100k():
@@ -229,6 +229,37 @@ def test_ml_100k_and_an_ml_1m_made_of_it_are_recboles_copy(empty_folder):
         )
         rows = read_back(layout.__name__)
         assert len(rows) == 100_000 and sorted(rows) == sorted(map(tuple, records))
+
+
+def a_split(folder):
+    arrays = {"train": [[0, 3], [0, 1], [1, 1]], "valid": [[0, 2], [1, 3]], "test": [[1, 0]]}
+    folder.mkdir()
+    for part, rows in arrays.items():
+        np.save(folder / f"{part}_list.npy", np.array(rows))
+    return folder
+
+
+def test_a_diffrec_split_is_kept_exactly(empty_folder):
+    source = a_split(empty_folder / "source")
+    with zipfile.ZipFile(empty_folder / "source.zip", "w") as archive:
+        for file in source.iterdir():
+            archive.write(file, file.name)
+    for number, split in enumerate((source, empty_folder / "source.zip")):
+        assert convert("diffrec", split, f"--name=split{number}") == 0
+        files = [Path(f"dataset/split{number}/split{number}.{part}.inter") for part in ("train", "valid", "test")]
+        contents = [file.read_text().split("\n", 1)[1] for file in files]
+        assert contents == ["0\t3\t0\n0\t1\t1\n1\t1\t0\n", "0\t2\t2\n1\t3\t1\n", "1\t0\t2\n"]
+
+
+def test_a_diffrec_split_with_pickled_objects_is_refused(empty_folder, capsys):
+    source = a_split(empty_folder / "source")
+    np.save(source / "valid_list.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert convert("diffrec", source, "--name=made") == 2
+    assert "valid_list.npy: not a plain numpy array" in capsys.readouterr().err
+    (source / "valid_list.npy").unlink()
+    assert convert("diffrec", source, "--name=made") == 2
+    assert "valid_list.npy is missing" in capsys.readouterr().err
+    assert not Path("dataset").exists()
 
 
 def test_features_of_items_and_users_survive(empty_folder):

@@ -7,8 +7,9 @@ import torch
 
 from conftest import SHARED_DATA, write_inter
 from recbole_cfgdiff import data
+from recbole_cfgdiff.cli import main
 from recbole_cfgdiff.config import Config
-from recbole_cfgdiff.data import diffrec_split, download
+from recbole_cfgdiff.data import download
 from recbole_cfgdiff.errors import ConfigError
 
 # RecBole refuses data in which a user has interacted with all items.
@@ -77,6 +78,43 @@ def test_a_final_fit_has_no_validation_part(tiny):
     assert len(train._dataset) + len(test._dataset) == len(load(tiny)[0])
 
 
+@pytest.mark.parametrize(
+    ("split", "sizes"),
+    [({"LS": "test_only"}, (840, 0, 60)), ({"LS": "valid_only"}, (840, 60, 0)), ({"RS": [9, 1, 0]}, None)],
+)
+def test_splits_without_a_part_are_allowed(tiny, split, sizes):
+    dataset, *parts = load(tiny, eval_args={"split": split})
+    lengths = [len(part._dataset) for part in parts]
+    assert sum(lengths) == len(dataset) and 0 in lengths
+    if sizes:
+        assert [length > 0 for length in lengths] == [size > 0 for size in sizes]
+
+
+def test_a_random_order_is_recboles_for_the_same_seed(tiny):
+    options = {"eval_args": {"order": "RO"}, "seed": 3}
+    config = Config("CFGDiffRec", tiny, config_dict=options)
+    torch.manual_seed(3)
+    ours = load(tiny, **options)
+    torch.manual_seed(3)
+    raw = recbole.data.create_dataset(config)
+    assert set(pairs(ours[0], ours[3]._dataset)) == set(pairs(raw, raw.build()[2]))
+
+
+def test_what_recbole_reads_is_not_refused(empty_folder):
+    """Quoted fields, missing values, text in a column that is not loaded, fields cut off behind those that are."""
+    lines = ['"u 1"\t"i\t1"\t1\t\tx', "u2\ti2\t2", "u2\ti3\t3\tnan\ty", "u2\ti4\t4\t0.5\ty", "\t\t\t\t", ""]
+    header = "user_id:token\titem_id:token\ttimestamp:float\tweight:float\tnot_loaded:float"
+    folder = empty_folder / "dataset" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "odd.inter").write_bytes("\r\n".join([header, *lines, *lines]).encode())
+    options = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "eval_args": {"split": {"RS": [1, 0, 0]}}}
+    config = Config("CFGDiffRec", "odd", config_dict=options)
+    dataset = data.create_dataset(config)
+    columns = [dataset.id2token(field, dataset.inter_feat[field]) for field in ("user_id", "item_id")]
+    tokens = set(zip(*columns))
+    assert {("u 1", "i\t1"), ("u2", "i2"), ("u2", "i3"), ("u2", "i4")} <= tokens
+
+
 @pytest.fixture
 def offline_archive(empty_folder, monkeypatch):
     """A table of downloads that points into the file system: `tiny-ml`, as RecBole ships it, and `broken`."""
@@ -107,41 +145,9 @@ def test_a_failed_download_says_which_file_belongs_where_and_leaves_nothing(name
     assert not list((empty_folder / "dataset").glob("*"))
 
 
-def a_split(folder):
-    arrays = {"train": [[0, 3], [0, 1], [1, 1]], "valid": [[0, 2], [1, 3]], "test": [[1, 0]]}
-    folder.mkdir()
-    for part, rows in arrays.items():
-        np.save(folder / f"{part}_list.npy", np.array(rows))
-    return folder
-
-
-def test_a_diffrec_split_is_kept_exactly(empty_folder):
-    source = a_split(empty_folder / "source")
-    with zipfile.ZipFile(empty_folder / "source.zip", "w") as archive:
-        for file in source.iterdir():
-            archive.write(file, file.name)
-    for number, given in enumerate((source, empty_folder / "source.zip")):
-        folder = diffrec_split.convert(given, f"split{number}", empty_folder / "dataset")
-        contents = [
-            (folder / f"split{number}.{part}.inter").read_text().split("\n", 1)[1] for part in diffrec_split.PARTS
-        ]
-        assert contents == ["0\t3\t0\n0\t1\t1\n1\t1\t0\n", "0\t2\t2\n1\t3\t1\n", "1\t0\t2\n"]
-
-
-def test_a_diffrec_split_with_pickled_objects_is_refused(empty_folder):
-    source = a_split(empty_folder / "source")
-    np.save(source / "valid_list.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ConfigError, match=r"valid_list\.npy: not a plain numpy array"):
-        diffrec_split.convert(source, "split", empty_folder / "dataset")
-    (source / "valid_list.npy").unlink()
-    with pytest.raises(ConfigError, match=r"valid_list\.npy is missing"):
-        diffrec_split.convert(source, "split", empty_folder / "dataset")
-    assert not (empty_folder / "dataset").exists()
-
-
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the DiffRec authors' ML-1M split is not part of the repository")
 def test_the_ml_1m_split_trains_an_epoch_by_the_same_command(empty_folder, cli):
-    diffrec_split.convert(SHARED_DATA / "diffrec_ml-1m_clean.zip", "ml-1m-clean", empty_folder / "dataset")
+    assert main(["convert", "diffrec", str(SHARED_DATA / "diffrec_ml-1m_clean.zip"), "--name=ml-1m-clean"]) == 0
     outcome = cli("--model=DiffRec", "--dataset=ml-1m-clean", "--epochs=1", "--show_progress=False")
     assert outcome.status == 0
     assert "ndcg@10" in outcome.out

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import recbole.model.abstract_recommender
 import scipy.sparse
 import torch
 
@@ -98,7 +97,7 @@ def test_the_same_seed_gives_the_same_metrics_and_another_does_not(tiny, cli):
 LONG = ("--epochs=40", "--stopping_step=100", "--learning_rate=0.0001")
 
 
-@pytest.mark.parametrize("model", ["CFGDiffRec", "MultiVAE"])
+@pytest.mark.parametrize("model", ["CFGDiffRec", "RecBoleDiffRec"])
 def test_a_killed_run_resumes_to_the_metrics_of_an_unbroken_one(model, tiny, cli):
     arguments = (f"--model={model}", f"--dataset={tiny}", *LONG)
     unbroken = cli(*arguments, *SHORT)
@@ -121,11 +120,32 @@ def test_a_killed_run_resumes_to_the_metrics_of_an_unbroken_one(model, tiny, cli
     assert result_of(cli(f"--resume={folder}", *SHORT)) == result_of(unbroken)
 
 
-def test_a_run_can_be_prolonged(tiny, cli):
-    longer = cli("--model=CFGDiffRec", f"--dataset={tiny}", "--epochs=5", *SHORT)
-    shorter = cli("--model=CFGDiffRec", f"--dataset={tiny}", "--epochs=2", *SHORT)
+@pytest.mark.parametrize("model", ["CFGDiffRec", "MultVAE", "RecVAE", "LINE", "LightGCN"])
+def test_a_run_can_be_prolonged(model, tiny, cli):
+    longer = cli(f"--model={model}", f"--dataset={tiny}", "--epochs=5", *SHORT)
+    shorter = cli(f"--model={model}", f"--dataset={tiny}", "--epochs=2", *SHORT)
     prolonged = cli(f"--resume={run_folder(shorter) / 'last.pth'}", "--epochs=5", *SHORT)
     assert result_of(prolonged) == result_of(longer)
+
+
+def test_a_resumed_run_takes_a_new_learning_rate_but_no_other_learner(tiny, cli):
+    shorter = cli("--model=CFGDiffRec", f"--dataset={tiny}", "--epochs=1", *SHORT)
+    resume = f"--resume={run_folder(shorter)}"
+    assert "learner: the run was trained by adam" in cli(resume, "--epochs=2", "--learner=sgd", *SHORT).err
+    assert "is a run of CFGDiffRec, not of DiffRec" in cli(resume, "--model=DiffRec", *SHORT).err
+    weights = checkpoint.load(run_folder(shorter) / "last.pth")["state_dict"]
+    assert cli(resume, "--epochs=3", "--learning_rate=0", "--model=CFGDiffRec", *SHORT).status == 0
+    frozen = checkpoint.load(run_folder(shorter) / "last.pth")
+    assert frozen["epoch"] == 2
+    parameters = [name for name in weights if name.startswith("denoiser")]
+    assert all(torch.equal(weights[name], frozen["state_dict"][name]) for name in parameters)
+
+
+def test_a_model_that_trains_in_stages_saves_in_our_format(tiny, cli):
+    stage = ("--model=RaCT", f"--dataset={tiny}", "--pretrain_epochs=1", "--save_step=1", "--metrics_k=5", *SHORT)
+    assert cli(*stage).status == 0
+    first = "--pre_model_path=saved/RaCT-tiny-1.pth"
+    assert cli(*stage, "--train_stage=critic_pretrain", first).status == 0
 
 
 def test_runs_started_at_once_have_folders_of_their_own(tiny, cli):
@@ -153,6 +173,8 @@ def test_options_in_a_checkpoint_are_not_run_either(tiny):
     result = run("CFGDiffRec", tiny, config_dict={"epochs": 1, "state": "ERROR"})
     state = checkpoint.load(Path(result["run_dir"]) / "best.pth")
     state["options"]["learner"] = "__import__('os').system('touch executed')"
+    Path("data.bin").write_bytes(pickle.dumps(Malicious()))
+    state["options"].update(dataset_save_path="data.bin", dataloaders_save_path="data.bin")
     checkpoint.save(state, Path("changed.pth"))
     load_data_and_model("changed.pth")
     assert not Path("executed").exists()
@@ -165,6 +187,8 @@ def test_checkpoints_hold_plain_values_and_restore_them(empty_folder):
         "sparse": scipy.sparse.lil_matrix(np.eye(3)),
         "number": np.float64(0.25),
         "nested": {"list": [1, (2, None)], 3: torch.ones(2, requires_grad=True)},
+        "model": "M",
+        "dataset": "D",
         "options": {},
         "state_dict": {},
     }
@@ -247,7 +271,34 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_best_checkpoint(
     assert all(torch.isfinite(value).all() for value in state.values())
 
 
-def test_recbole_is_left_as_it_is():
-    """No shim replaces anything inside RecBole."""
-    module = recbole.model.abstract_recommender
-    assert all("recbole_cfgdiff" not in value.__module__ for value in vars(module).values() if isinstance(value, type))
+UNCHANGED = """
+import sys
+import recbole.quick_start, recbole.trainer
+from recbole_cfgdiff.config import resolve_model
+
+def members():
+    found = {}
+    for name, module in sys.modules.items():
+        if name.split(".")[0] == "recbole":
+            for key, value in vars(module).items():
+                found[name, key] = value
+                if isinstance(value, type) and value.__module__.startswith("recbole."):
+                    found.update({(name, key, attribute): id(item) for attribute, item in vars(value).items()})
+    return {key: item for key, item in found.items() if callable(item) or len(key) == 3}
+
+resolve_model("DiffRec")
+before = members()
+from recbole_cfgdiff.cli import run_main
+assert run_main(sys.argv[1:]) == 0
+after = members()
+changed = [key for key in before if before[key] != after[key] and not str(key[-1]).startswith("__")]
+assert len(before) > 1000 and not changed, changed
+"""
+
+
+def test_recbole_is_left_as_it_is(tiny):
+    """No function, class or method of RecBole's is another one after a run."""
+    command = [sys.executable, "-c", UNCHANGED, "--model=CFGDiffRec", f"--dataset={tiny}", "--epochs=1", *SHORT]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import write_inter
 
+from conftest import write_inter
 from recbole_cfgdiff import data
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data.splits import is_held_out
@@ -88,7 +88,7 @@ def test_held_out_users_are_chosen_by_their_ids_alone():
 
 @pytest.mark.parametrize("model", ["CFGDiffRec", "MultiVAE", "RecBoleDiffRec", "RecVAE"])
 def test_no_row_of_a_held_out_user_is_ever_trained_on(model, tiny):
-    config, dataset, train, valid, test = load(tiny, model, HELDOUT, train_batch_size=7)
+    _config, dataset, train, valid, test = load(tiny, model, HELDOUT, train_batch_size=7)
     held_out = set(test.uid_list.tolist())
     trained = torch.cat([batch["user_id"] for batch in train]).tolist()
     assert len(held_out) == round(0.2 * (dataset.user_num - 1))
@@ -116,7 +116,7 @@ def test_held_out_users_are_tested_on_rows_that_are_not_in_their_input(targets, 
 
 
 def test_metrics_of_held_out_users_equal_a_hand_computation(tiny):
-    config, dataset, train, _, test = load(
+    config, _dataset, train, _, test = load(
         tiny, files=HELDOUT, topk=[5], metrics=["Recall", "NDCG"], valid_metric="NDCG@5"
     )
     trainer = _make_trainer(config, train)

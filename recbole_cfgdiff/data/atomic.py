@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from recbole.utils import FeatureType
 
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.data.tokens import MISSING
+from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
 _TYPES = {kind.value for kind in FeatureType}
 
@@ -24,69 +28,112 @@ def check_atomic_files(config: Any) -> None:
     parts = config["benchmark_filename"]
     inter_files = [folder / f"{name}.{part}.inter" for part in parts] if parts else [folder / f"{name}.inter"]
     ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+    _check_reading_options(config, ids)
     for path in inter_files:
         if not path.is_file():
             raise ConfigError(f"data set {name}: expected the file {path}, which does not exist")
-        check_atomic_file(path, config, ids)
+        check_atomic_file(path, config, "inter", ids)
     for suffix, field in zip(("user", "item"), ids):
         path = folder / f"{name}.{suffix}"
         if path.is_file() and suffix in (config["load_col"] or {suffix}):
-            check_atomic_file(path, config, [field])
+            check_atomic_file(path, config, suffix, [field])
 
 
-def check_atomic_file(path: Path, config: Any, required: list[str]) -> None:
-    """Check one file: the header's ``name:type`` fields, then every line's number of fields and numbers.
+def _check_reading_options(config: Any, ids: list[str]) -> None:
+    separator, encoding, load_col = config["field_separator"], config["encoding"], config["load_col"]
+    if not isinstance(separator, str) or not separator:
+        raise ConfigError(f"field_separator: expected one or more characters, got {separator!r}")
+    if encoding is not None:
+        with reported_as_config_error("encoding"):
+            codecs.lookup(encoding)
+    loaded = load_col.get("inter", []) if isinstance(load_col, dict) else ids if load_col is None else []
+    if loaded != "*" and not (isinstance(loaded, list) and set(ids) <= set(loaded)):
+        raise ConfigError(
+            f"load_col: expected columns {', '.join(ids)} of inter among what is loaded, got {load_col!r}"
+        )
+
+
+def check_atomic_file(path: Path, config: Any, suffix: str, ids: list[str]) -> None:
+    """Check one file as RecBole would read it: the header's ``name:type`` fields, then each line's number of fields,
+    its ids, and the numbers of the columns that are loaded. An empty field is a missing value, which RecBole fills;
+    but for ids, and for times, by which rows are ordered.
 
     Args:
         path: the file.
-        config: for ``field_separator`` and ``encoding``.
-        required: columns that must be there, and be filled.
+        config: for ``field_separator``, ``encoding``, ``load_col`` and ``TIME_FIELD``.
+        suffix: ``inter``, ``user`` or ``item``.
+        ids: columns of ids that must be there.
 
     Raises:
         ConfigError: on the first line that is wrong.
     """
-    separator = config["field_separator"]
+    encoding = config["encoding"] or "utf-8"
     try:
-        with path.open(encoding=config["encoding"] or "utf-8") as file:
-            columns, numeric = _read_header(path, file.readline().rstrip("\n"), separator, required)
-            filled = [columns.index(name) for name in required]
-            for number, line in enumerate(file, start=2):
-                fields = line.rstrip("\n").split(separator)
-                if len(fields) != len(columns):
-                    if not line.strip():
-                        continue
+        with path.open(encoding=encoding, newline="") as file:
+            rows = _rows(file, config["field_separator"])
+            columns, types = _read_header(path, next(rows, (1, []))[1], ids)
+            loaded = _loaded(config, suffix, columns)
+            filled = [columns.index(name) for name in ids]
+            numeric = [index for index in loaded if types[index] == FeatureType.FLOAT.value]
+            time = next((index for index in numeric if columns[index] == config["TIME_FIELD"]), None)
+            for number, fields in rows:
+                if not any(fields):
+                    continue
+                if len(fields) > len(columns) or len(fields) <= max(loaded):
                     raise _malformed(path, number, f"expected {len(columns)} fields, found {len(fields)}")
                 for index in filled:
-                    if not fields[index]:
-                        raise _malformed(path, number, f"{columns[index]} is empty")
+                    if fields[index] in MISSING:
+                        found = f"{fields[index]!r}, which RecBole takes for none" if fields[index] else "nothing"
+                        raise _malformed(path, number, f"expected an id for {columns[index]}, found {found}")
                 for index in numeric:
-                    if not _is_number(fields[index]):
-                        raise _malformed(
-                            path, number, f"expected a number for {columns[index]}, found {fields[index]!r}"
-                        )
+                    if not _is_number(fields[index]) or (index == time and fields[index] in MISSING):
+                        expected = f"expected a number for {columns[index]}, found {fields[index]!r}"
+                        raise _malformed(path, number, expected)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not {config['encoding'] or 'utf-8'} text ({error.reason})") from error
+        raise ConfigError(f"{path}: not {encoding} text ({error.reason})") from error
+    except csv.Error as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
-def _read_header(path: Path, header: str, separator: str, required: list[str]) -> tuple[list[str], list[int]]:
-    """Names of the columns, and the indices of those of type float."""
+def _rows(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields, quoted fields as pandas reads them; it knows no quotes for longer separators."""
+    if len(separator) > 1:
+        for number, line in enumerate(file, start=1):
+            yield number, line.rstrip("\r\n").split(separator)
+        return
+    reader = csv.reader(file, delimiter=separator)
+    for fields in reader:
+        yield reader.line_num, fields
+
+
+def _loaded(config: Any, suffix: str, columns: list[str]) -> list[int]:
+    """Indices of the columns that RecBole loads."""
+    load, unload = (config[key] or {} for key in ("load_col", "unload_col"))
+    wanted = load.get(suffix, columns) if load else columns
+    chosen = columns if wanted == "*" else wanted
+    return [index for index, name in enumerate(columns) if name in chosen and name not in unload.get(suffix, [])]
+
+
+def _read_header(path: Path, header: list[str], ids: list[str]) -> tuple[list[str], list[str]]:
+    """Names and types of the columns."""
     columns, types = [], []
-    for field in header.split(separator):
+    for field in header:
         name, _, kind = field.partition(":")
-        if kind not in _TYPES:
-            raise _malformed(path, 1, f"expected name:type with a type of {', '.join(sorted(_TYPES))}, found {field!r}")
+        if kind not in _TYPES or name.startswith("\ufeff"):
+            mark = " after a byte order mark (encoding: utf-8-sig reads it)" if name.startswith("\ufeff") else ""
+            expected = f"expected name:type with a type of {', '.join(sorted(_TYPES))}"
+            raise _malformed(path, 1, f"{expected}, found {field.lstrip(chr(0xFEFF))!r}{mark}")
         columns.append(name)
         types.append(kind)
-    missing = [name for name in required if name not in columns]
+    missing = [name for name in ids if name not in columns]
     if missing:
-        raise _malformed(path, 1, f"expected a column {missing[0]}:token, found {', '.join(columns)}")
-    return columns, [index for index, kind in enumerate(types) if kind == FeatureType.FLOAT.value]
+        raise _malformed(path, 1, f"expected a column {missing[0]}:token, found {', '.join(columns) or 'nothing'}")
+    return columns, types
 
 
 def _is_number(text: str) -> bool:
-    """An empty field is a missing value, which RecBole fills."""
     try:
-        return not text or math.isfinite(float(text))
+        return text in MISSING or math.isfinite(float(text))
     except ValueError:
         return False
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import recbole.data
+from recbole.utils import FeatureType
 
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
@@ -36,14 +37,12 @@ def create_dataset(config: Any) -> Any:
     with reported_as_config_error(f"data set {config['dataset']}"):
         dataset = recbole.data.create_dataset(config)
     is_split = config["benchmark_filename"] is not None
-    if config["eval_args"]["order"] == "TO" and not is_split and dataset.time_field not in dataset.inter_feat:
-        raise ConfigError(
-            f"data set {config['dataset']}: no column {dataset.time_field!r} to order by is loaded; name it "
-            "(TIME_FIELD, load_col), or choose a random order with --eval_args=\"{'order': 'RO', ...}\""
-        )
+    if config["eval_args"]["order"] == "TO" and not is_split:
+        _check_times(dataset)
     if len(dataset.inter_feat) == 0:
         raise ConfigError(f"data set {config['dataset']}: no user is left after filtering; see val_interval and k-core")
-    if dataset.time_field in dataset.inter_feat:
+    # Rows to be shuffled stay as they are, so that a seed gives RecBole's split.
+    if dataset.time_field in dataset.inter_feat and (is_split or config["eval_args"]["order"] == "TO"):
         _sort_by_exact_time(dataset)
     if config["noise_threshold"] is not None:
         add_noise(dataset, config["noise_threshold"], config["noise_seed"])
@@ -66,6 +65,20 @@ def _check_given_split(config: Any) -> None:
         raise ConfigError(
             f"{', '.join(ignored)}: the data set {config['dataset']} comes split into {config['benchmark_filename']}, "
             "where RecBole applies no filter, order or split; leave it out, or convert the data unsplit"
+        )
+
+
+def _check_times(dataset: Any) -> None:
+    name, field = dataset.dataset_name, dataset.time_field
+    if field not in dataset.inter_feat:
+        raise ConfigError(
+            f"data set {name}: no column {field!r} to order by is loaded; name it "
+            "(TIME_FIELD, load_col), or choose a random order with --eval_args=\"{'order': 'RO'}\""
+        )
+    if dataset.field2type[field] is not FeatureType.FLOAT:
+        raise ConfigError(
+            f"data set {name}: the times to order by must be numbers, but {field} is of type "
+            f"{dataset.field2type[field].value}; declare it {field}:float"
         )
 
 
@@ -94,7 +107,8 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
             train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
         if config["heldout_users"] is not None:
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
-    for name, loader, wanted in (("validation", valid_data, _validates(config)), ("test", test_data, True)):
+    validates, tests = _parts_wanted(config)
+    for name, loader, wanted in (("validation", valid_data, validates), ("test", test_data, tests)):
         if wanted and len(loader) == 0:
             raise ConfigError(
                 f"data set {config['dataset']}: the {name} part of the split {config['eval_args']['split']} is empty; "
@@ -103,7 +117,12 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
     return train_data, valid_data, test_data
 
 
-def _validates(config: Any) -> bool:
-    """Whether the split has a validation part: RecBole trains without one in silence."""
-    ratios = config["eval_args"]["split"].get("RS")
-    return config["benchmark_filename"] is not None or ratios is None or len(ratios) < 3 or ratios[1] > 0
+def _parts_wanted(config: Any) -> tuple[bool, bool]:
+    """Whether the split is to have a validation and a test part: RecBole goes on in silence without."""
+    split = config["eval_args"]["split"]
+    if config["benchmark_filename"] is not None:
+        return True, True
+    if "LS" in split:
+        return split["LS"] != "test_only", split["LS"] != "valid_only"
+    _, valid, test = next(iter(split.values()))
+    return valid > 0, test > 0

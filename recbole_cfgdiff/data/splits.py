@@ -135,9 +135,10 @@ def _check_heldout_options(config: Any) -> None:
     if targets not in ("valid", "test"):
         raise ConfigError(f"heldout_targets: expected valid or test, got {targets!r}")
     if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
+        able = ", ".join(["CFGDiffRec", *sorted(_FROM_HISTORIES)])
         raise ConfigError(
             f"heldout_users: {config['model']} has parameters of its own for each user or fits all users at once; only "
-            f"models that score from a history can be tested on new users: {', '.join(sorted(_FROM_HISTORIES))}, CFGDiffRec"
+            f"models that score from a history can be tested on new users: {able}"
         )
     if set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("heldout_users: only full ranking is supported, set mode to full in eval_args")

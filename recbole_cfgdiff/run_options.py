@@ -1,0 +1,125 @@
+"""Types and ranges of the options of every run, checked before RecBole meets them, where a message can name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number
+
+_AT_LEAST = {
+    "epochs": 0,
+    "train_batch_size": 1,
+    "eval_batch_size": 1,
+    "stopping_step": 0,
+    "metric_decimal_place": 0,
+    "loss_decimal_place": 0,
+    "worker": 0,
+    "seed": 0,
+    "noise_seed": 0,
+    "heldout_seed": 0,
+}
+_FLAGS = ("show_progress", "shuffle", "reproducibility", "use_gpu")
+_STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+
+
+def check_run_options(options: Mapping[str, Any]) -> None:
+    """Check the options that are no model's.
+
+    Args:
+        options: all options, as RecBole merges them and before it derives others.
+
+    Raises:
+        ConfigError: on the first one that is wrong; the message names it and what is expected.
+    """
+    for name, minimum in _AT_LEAST.items():
+        read_integer(options, name, minimum)
+    if options["seed"] >= 2**32:
+        raise ConfigError(f"seed: expected an integer below 2^32, got {options['seed']}")
+    if type(options["eval_step"]) is not int:
+        raise ConfigError(f"eval_step: expected an integer, got {options['eval_step']!r}")
+    for name in ("learning_rate", "weight_decay"):
+        read_number(options, name, 0)
+    if options["noise_threshold"] is not None:
+        read_number(options, "noise_threshold")
+    for name in _FLAGS:
+        read_flag(options, name)
+    if options["state"] is not None:
+        read_choice({"state": str(options["state"]).upper()}, "state", _STATES)
+    _check_clip_grad_norm(options["clip_grad_norm"])
+    _check_metrics(options["metrics"], options["topk"], options["valid_metric"])
+    _check_eval_args(options["eval_args"])
+    parts = options["benchmark_filename"]
+    if parts is not None and (not isinstance(parts, list) or len(parts) != 3 or not all(map(_is_text, parts))):
+        raise ConfigError(
+            f"benchmark_filename: expected the names of three parts, as ['train', 'valid', 'test'], got {parts!r}"
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _check_clip_grad_norm(value: Any) -> None:
+    if value is not None and (
+        not isinstance(value, dict) or set(value) - {"max_norm", "norm_type"} or "max_norm" not in value
+    ):
+        raise ConfigError(f"clip_grad_norm: expected such as {{'max_norm': 5, 'norm_type': 2}}, got {value!r}")
+
+
+def _check_metrics(metrics: Any, topk: Any, valid_metric: Any) -> None:
+    names = [metrics] if isinstance(metrics, str) else metrics
+    if not isinstance(names, list) or not names or not all(map(_is_text, names)):
+        raise ConfigError(f"metrics: expected a list of names, such as ['Recall', 'NDCG'], got {metrics!r}")
+    lengths = [topk] if isinstance(topk, int) else topk
+    if not isinstance(lengths, list) or not lengths or not all(type(k) is int and k > 0 for k in lengths):
+        raise ConfigError(f"topk: expected positive integers, such as [5, 10], got {topk!r}")
+    evaluated = {name.lower() for name in names} | {f"{name.lower()}@{k}" for name in names for k in lengths}
+    if not _is_text(valid_metric) or valid_metric.lower() not in evaluated:
+        raise ConfigError(
+            f"valid_metric: expected one of metrics at one of topk, such as {names[0]}@{lengths[0]}, got {valid_metric}"
+        )
+
+
+def _check_eval_args(eval_args: Any) -> None:
+    if not isinstance(eval_args, dict):
+        raise ConfigError(f"eval_args: expected such as {{'order': 'TO', 'mode': 'full'}}, got {eval_args!r}")
+    modes = eval_args.get("mode", "full")
+    by_part = modes if isinstance(modes, dict) else {"valid": modes}
+    if (
+        not by_part
+        or set(by_part) - {"valid", "test"}
+        or not all(_MODE.fullmatch(str(mode)) for mode in by_part.values())
+    ):
+        raise ConfigError(
+            f"eval_args: mode: expected full, labeled, uniN or popN, or one for valid and one for test, got {modes!r}"
+        )
+    if "order" in eval_args:
+        _check_choice("order", eval_args["order"], ("TO", "RO"))
+    if "group_by" in eval_args:
+        _check_choice("group_by", eval_args["group_by"], ("user", "none", None))
+    if "split" in eval_args:
+        _check_split(eval_args["split"])
+
+
+def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"eval_args: {name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
+
+
+def _check_split(split: Any) -> None:
+    if not isinstance(split, dict) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS"}:
+        raise ConfigError(f"eval_args: split: expected such as {{'RS': [0.7, 0.2, 0.1]}}, got {split!r}")
+    ((kind, value),) = split.items()
+    is_ratios = (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(ratio) in (int, float) and ratio >= 0 for ratio in value)
+    )
+    if kind != "LS" and not (is_ratios and value[0] > 0):
+        raise ConfigError(
+            f"eval_args: split: {kind}: expected three ratios, of training, validation and test, got {value!r}"
+        )
