@@ -107,6 +107,17 @@ def as_amazon_2018_ratings(folder, records):
     return "amazon", folder / "in.csv", "--version=2018"
 
 
+def as_amazon_2014_ratings(folder, records):
+    write_csv(folder / "in.csv", records)
+    return "amazon", folder / "in.csv", "--version=2014"
+
+
+def as_amazon_2023_csv_without_history(folder, records):
+    rows = [(user, item, rating, 1000 * time) for user, item, rating, time in records]
+    write_csv(folder / "in.csv", [("user_id", "parent_asin", "rating", "timestamp"), *rows])
+    return "amazon", folder / "in.csv"
+
+
 def as_amazon_2023(folder, records):
     lines = (
         json.dumps({"user_id": user, "asin": "x", "parent_asin": item, "rating": rating, "timestamp": 1000 * time})
@@ -142,10 +153,12 @@ LAYOUTS = [
     as_delimited,
     as_amazon_2014,
     as_amazon_2014_literals,
+    as_amazon_2014_ratings,
     as_amazon_2018,
     as_amazon_2018_ratings,
     as_amazon_2023,
     as_amazon_2023_csv,
+    as_amazon_2023_csv_without_history,
     as_yelp_tar,
 ]
 
@@ -231,6 +244,25 @@ def test_ml_100k_and_an_ml_1m_made_of_it_are_recboles_copy(empty_folder):
         assert len(rows) == 100_000 and sorted(rows) == sorted(map(tuple, records))
 
 
+pairs_of_ids = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=25)
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(parts=st.tuples(pairs_of_ids, pairs_of_ids, pairs_of_ids))
+def test_any_diffrec_split_is_kept_exactly(empty_folder, parts):
+    source = empty_folder / "source"
+    source.mkdir(exist_ok=True)
+    for name, rows in zip(("train", "valid", "test"), parts):
+        np.save(source / f"{name}_list.npy", np.array(rows))
+    assert convert("diffrec", source, "--name=made", "--overwrite") == 0
+    rows = [(int(user), int(item)) for user, item, _ in read_back("made")]
+    for part in parts:
+        taken, rows = rows[: len(part)], rows[len(part) :]
+        assert sorted(taken) == sorted(part)
+        for user in {user for user, _ in part}:
+            assert [item for owner, item in taken if owner == user] == [item for owner, item in part if owner == user]
+
+
 def a_split(folder):
     arrays = {"train": [[0, 3], [0, 1], [1, 1]], "valid": [[0, 2], [1, 3]], "test": [[1, 0]]}
     folder.mkdir()
@@ -274,6 +306,25 @@ def test_features_of_items_and_users_survive(empty_folder):
         "7\tCafé, l'été (1990)\tChildren's Sci-Fi",
     ]
     assert (folder / "films.user").read_text().splitlines()[1] == "1\t24\tM\ttechnician\t85711"
+
+
+def test_titles_of_ml_10m_are_utf_8(empty_folder):
+    (empty_folder / "ratings.dat").write_text("1::7::5::10\n")
+    (empty_folder / "movies.dat").write_text("7::Amélie (2001)::Comedy|Romance\n", encoding="utf-8")
+    assert convert("movielens", empty_folder, "--name=films") == 0
+    lines = Path("dataset/films/films.item").read_text(encoding="utf-8").splitlines()
+    assert lines[1] == "7\tAmélie (2001)\tComedy Romance"
+
+
+def test_many_different_ratings_are_counted_in_spans(empty_folder, capsys):
+    assert convert(*as_delimited(empty_folder, [Raw("u", f"i{n}", n / 7, n) for n in range(100)]), "--name=made") == 0
+    spans = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rating ")]
+    assert len(spans) == 10 and all(line.endswith(" 10") for line in spans)
+
+
+def test_a_name_is_no_path(empty_folder, capsys):
+    assert convert(*as_delimited(empty_folder, [Raw("u", "i", 1.0, 0)]), "--name=../made") == 2
+    assert "--name: expected the name of a folder, got '../made'" in capsys.readouterr().err
 
 
 def test_businesses_become_items(empty_folder):
@@ -355,6 +406,7 @@ def text(content):
         ("movielens", "a.txt", text(""), "not the layout of movielens"),
         ("diffrec", "a.txt", text("1 2 3\n"), "not the layout of diffrec"),
         ("amazon", "absent", lambda path: None, "there is no such file or folder"),
+        ("movielens", "ratings.csv", text("userId,movieId,rating,timestamp\n"), "no interactions: the source is empty"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(source, name, write, message, empty_folder, capsys):

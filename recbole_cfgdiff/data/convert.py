@@ -132,6 +132,8 @@ def convert(source: Source, name: str, output: Path, overwrite: bool = False) ->
     Raises:
         ConfigError: if the data set exists, the source is bad or empty, or the disk is full; nothing is left behind.
     """
+    if not name or Path(name).name != name:
+        raise ConfigError(f"--name: expected the name of a folder, got {name!r}")
     with new_folder(output / name, overwrite) as folder:
         parts = collect(source.parts)
         options = _fields(next(iter(parts.values())), source.time_field)
@@ -238,15 +240,20 @@ def statistics(parts: dict[str, Interactions], source: Source, notes: dict[str, 
     rows.append(("density", f"{len(users) / (n_users * n_items):.4%}"))
     whole = next(iter(parts.values()))
     if whole.ratings is not None:
-        rows += [(f"rating {_exact(value)}", count) for value, count in zip(*_histogram(whole.ratings))]
+        rows += _histogram(whole.ratings)
     if whole.times is not None and source.time_field == "timestamp":
         rows.append(("times", " to ".join(_date(time) for time in (whole.times.min(), whole.times.max()))))
     return tabulate([*rows, *notes.items()], tablefmt="plain", disable_numparse=True)
 
 
-def _histogram(ratings: np.ndarray) -> tuple[list[float], list[int]]:
+def _histogram(ratings: np.ndarray) -> list[tuple[str, int]]:
+    """Counts of each rating, or of ten spans where there are many."""
     values, counts = np.unique(ratings, return_counts=True)
-    return values.tolist(), counts.tolist()
+    if len(values) <= 20:
+        return [(f"rating {_exact(value)}", count) for value, count in zip(values.tolist(), counts.tolist())]
+    counts, edges = np.histogram(ratings, bins=10)
+    spans = zip(edges[:-1], edges[1:])
+    return [(f"rating {low:g} to {high:g}", count) for (low, high), count in zip(spans, counts.tolist())]
 
 
 def _date(seconds: float) -> str:

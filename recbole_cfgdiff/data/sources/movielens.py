@@ -135,11 +135,21 @@ def _item_with_genres(row: list[str]) -> list[Any]:
 
 
 def _rows(file: TextFile, separator: str, width: int, convert: Callable[[list[str]], list[Any]]) -> Iterator[list[Any]]:
-    for number, line in enumerate(lines_of(file, "latin-1"), start=1):
+    for number, line in enumerate(_text_of(file), start=1):
         fields = line.split(separator)
         if len(fields) != width:
             raise ConfigError(f"{file}, line {number}: expected {width} fields, found {len(fields)}")
         yield convert(fields)
+
+
+def _text_of(file: TextFile) -> list[str]:
+    """The lines of a file of items or users: UTF-8 in ml-10m, Latin-1 in the older ones."""
+    try:
+        return list(lines_of(file))
+    except ConfigError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            return list(lines_of(file, "latin-1"))
+        raise
 
 
 def _csv_items(file: TextFile) -> Iterator[list[Any]]:
