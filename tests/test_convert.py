@@ -406,6 +406,12 @@ def text(content):
         ("movielens", "a.txt", text(""), "not the layout of movielens"),
         ("diffrec", "a.txt", text("1 2 3\n"), "not the layout of diffrec"),
         ("amazon", "absent", lambda path: None, "there is no such file or folder"),
+        (
+            "amazon",
+            "a.csv",
+            text("A1234567890,B000000001,5,1\n" + '"' + "x" * 200_000),
+            "a.csv, line 2: not CSV (field",
+        ),
         ("movielens", "ratings.csv", text("userId,movieId,rating,timestamp\n"), "no interactions: the source is empty"),
     ],
 )

@@ -71,5 +71,6 @@ def _check_looks(source: str, path: Path, forced: bool) -> None:
     if forced or _LOOKS_LIKE[source](set(files), line):
         return
     others = [name for name, looks_like in _LOOKS_LIKE.items() if name != "csv" and looks_like(set(files), line)]
-    hint = f"it looks like {others[0]}: convert {others[0]} ..." if others else f"it begins with {line[:60]!r}"
+    found = f"it begins with {line[:60]!r}" if single else f"it has {', '.join(sorted(files)[:5]) or 'no files'}"
+    hint = f"it looks like {others[0]}: convert {others[0]} ..." if others else found
     raise ConfigError(f"{path}: this is not the layout of {source}; {hint}")

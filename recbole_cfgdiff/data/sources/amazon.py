@@ -18,6 +18,7 @@ from recbole_cfgdiff.data.sources.base import (
     Interaction,
     Source,
     TextFile,
+    csv_rows,
     find_files,
     lines_of,
     number_in,
@@ -145,10 +146,10 @@ def _csv_interactions(file: TextFile, version: str, bad_lines: list[int] | None)
         user, item = (second, first) if version == "2018" else (first, second)
         return _interaction(version, user, item, rating, time)
 
-    reader = csv.reader(lines_of(file))
+    rows = csv_rows(file)
     if version == "2023":
-        next(reader, None)
-    return parsed(file, ((reader.line_num, row) for row in reader), parse, bad_lines)
+        next(rows, None)
+    return parsed(file, rows, parse, bad_lines)
 
 
 def _interaction(version: str, user: Any, item: Any, rating: Any, time: Any) -> Interaction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import math
@@ -144,6 +145,21 @@ def find_files(path: Path) -> dict[str, TextFile]:
 
 def _without_gz(name: str) -> str:
     return name[:-3] if name.endswith(".gz") else name
+
+
+def csv_rows(file: TextFile, encoding: str = "utf-8", delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV file that are not empty, each with the number of its last line.
+
+    Raises:
+        ConfigError: if the file can't be read as CSV, as with a quote that is never closed.
+    """
+    reader = csv.reader((line + "\n" for line in lines_of(file, encoding)), delimiter=delimiter)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise ConfigError(f"{file}, line {reader.line_num}: not CSV ({error})") from error
 
 
 def parsed(

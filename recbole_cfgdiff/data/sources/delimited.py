@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from recbole_cfgdiff.data.sources.base import (
     Interaction,
     Source,
     TextFile,
+    csv_rows,
     find_files,
-    lines_of,
     number_in,
     parsed,
 )
@@ -50,8 +49,8 @@ def open_delimited(path: Path, skip_bad_lines: bool, columns: Columns, delimiter
 def _interactions(
     file: TextFile, columns: Columns, delimiter: str, bad_lines: list[int] | None
 ) -> Iterator[Interaction]:
-    reader = csv.reader((line + "\n" for line in lines_of(file, "utf-8-sig")), delimiter=delimiter)
-    header = next(reader, [])
+    rows = csv_rows(file, "utf-8-sig", delimiter)
+    _, header = next(rows, (1, []))
     missing = [name for name in columns if name and name not in header]
     if missing:
         raise ConfigError(f"{file}, line 1: expected a column {missing[0]}, found {', '.join(header) or 'nothing'}")
@@ -70,4 +69,4 @@ def _interactions(
             None if time is None else number_in("time", fields[time]),
         )
 
-    return parsed(file, ((reader.line_num, row) for row in reader if row), parse, bad_lines)
+    return parsed(file, rows, parse, bad_lines)

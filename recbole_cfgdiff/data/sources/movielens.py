@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -14,6 +13,7 @@ from recbole_cfgdiff.data.sources.base import (
     Interaction,
     Source,
     TextFile,
+    csv_rows,
     find_files,
     lines_of,
     number_in,
@@ -153,9 +153,9 @@ def _text_of(file: TextFile) -> list[str]:
 
 
 def _csv_items(file: TextFile) -> Iterator[list[Any]]:
-    rows = csv.reader(lines_of(file))
+    rows = csv_rows(file)
     next(rows, None)
-    for row in rows:
+    for number, row in rows:
         if len(row) != 3:
-            raise ConfigError(f"{file}, line {rows.line_num}: expected movieId,title,genres")
+            raise ConfigError(f"{file}, line {number}: expected movieId,title,genres")
         yield _item_with_genres(row)
