@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +28,7 @@ _LOOKS_LIKE: dict[str, Callable[[set[str], str], bool]] = {
     "amazon": lambda names, line: looks_like_amazon(line),
     "diffrec": lambda names, line: f"{PARTS[0]}_list.npy" in names,
     "sequences": lambda names, line: len(line.split()) > 1 and not set(line) & set(',{:"'),
-    "csv": lambda names, line: bool(line) and not line.startswith("{") and len(next(csv.reader([line]))) > 1,
+    "csv": lambda names, line: True,
 }
 SOURCES = tuple(_LOOKS_LIKE)
 
@@ -50,7 +49,7 @@ def open_source(
     Raises:
         ConfigError: if the input looks like another source, or like none.
     """
-    _check_looks(source, path, forced=version is not None or source == "csv")
+    _check_looks(source, path, forced=version is not None)
     if source == "movielens":
         return open_movielens(path, skip_bad_lines)
     if source == "yelp":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import itertools
 import json
 import re
@@ -55,7 +54,10 @@ def open_amazon(path: Path, skip_bad_lines: bool, version: str | None = None) ->
     file = next(iter(files.values()))
     sample = list(itertools.islice(lines_of(file), _SAMPLE))
     is_json = bool(sample) and sample[0].lstrip().startswith("{")
-    version = version or (_version_of_json(sample) if is_json else _version_of_csv(sample))
+    if version is None and is_json:
+        version = _version_of_json(sample)
+    elif version is None:
+        version = _version_of_csv([row for _, row in itertools.islice(csv_rows(file), _SAMPLE)])
     if version is None:
         raise ConfigError(
             f"{path}: neither reviews nor ratings of Amazon 2014, 2018 or 2023 that --version need not name"
@@ -71,7 +73,7 @@ def looks_like_amazon(line: str) -> bool:
     """Whether this may be the first line of a file of Amazon reviews or ratings."""
     if line.startswith("{"):
         return "reviewerID" in line or "parent_asin" in line
-    return _version_of_csv([line]) is not None
+    return _version_of_csv([line.split(",")]) is not None
 
 
 def _version_of_json(sample: list[str]) -> str | None:
@@ -90,9 +92,9 @@ def _keys_of(line: str) -> list[str]:
         return []
 
 
-def _version_of_csv(sample: list[str]) -> str | None:
+def _version_of_csv(sample: list[list[str]]) -> str | None:
     """2023's files have a header; 2014's begin with the user, 2018's with the item."""
-    rows = [row for row in csv.reader(sample) if len(row) >= 4]
+    rows = [row for row in sample if len(row) >= 4]
     if rows and rows[0][:2] == ["user_id", "parent_asin"]:
         return "2023"
     user_first = sum(_is_reviewer(row[0]) and _is_product(row[1]) for row in rows)
