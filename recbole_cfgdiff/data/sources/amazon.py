@@ -59,9 +59,7 @@ def open_amazon(path: Path, skip_bad_lines: bool, version: str | None = None) ->
     elif version is None:
         version = _version_of_csv([row for _, row in itertools.islice(csv_rows(file), _SAMPLE)])
     if version is None:
-        raise ConfigError(
-            f"{path}: neither reviews nor ratings of Amazon 2014, 2018 or 2023 that --version need not name"
-        )
+        raise ConfigError(f"{path}: can't tell whether this is Amazon 2014, 2018 or 2023; say it by --version")
     bad_lines = [0]
     counted = bad_lines if skip_bad_lines else None
     read = _json_interactions if is_json else _csv_interactions
