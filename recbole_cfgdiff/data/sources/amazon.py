@@ -19,6 +19,7 @@ from recbole_cfgdiff.data.sources.base import (
     TextFile,
     csv_rows,
     find_files,
+    id_in,
     lines_of,
     number_in,
     parsed,
@@ -114,7 +115,7 @@ def _record(line: str) -> dict[str, Any]:
     """A line as strict JSON, or as the Python literal that 2014's older files have."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             record = ast.literal_eval(line)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -153,9 +154,10 @@ def _csv_interactions(file: TextFile, version: str, bad_lines: list[int] | None)
 
 
 def _interaction(version: str, user: Any, item: Any, rating: Any, time: Any) -> Interaction:
-    if not user or not item:
-        raise BadLine("expected a user and an item, found an empty one")
     seconds = number_in("time", time)
     return Interaction(
-        str(user), str(item), number_in("rating", rating), seconds / 1000 if version == "2023" else seconds
+        id_in("user", user),
+        id_in("item", item),
+        number_in("rating", rating),
+        seconds / 1000 if version == "2023" else seconds,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import math
 import tarfile
 import zipfile
@@ -19,6 +20,17 @@ from tqdm import tqdm
 from recbole_cfgdiff.errors import ConfigError
 
 WHOLE = ""
+
+# What reading a damaged, encrypted or oddly compressed file raises.
+UNREADABLE = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 class BadLine(ValueError):
@@ -96,7 +108,7 @@ def lines_of(file: TextFile, encoding: str = "utf-8") -> Iterator[str]:
                 yield line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}, line {number + 1}: not {encoding} text ({error.reason})") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, gzip.BadGzipFile) as error:
         raise ConfigError(f"{file}: truncated or damaged after line {number} ({error})") from error
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
@@ -135,7 +147,7 @@ def find_files(path: Path) -> dict[str, TextFile]:
                 names = [member.name for member in archive_ if member.isfile()]
         else:
             return {_without_gz(path.name): TextFile(path)}
-    except (EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path}: truncated or damaged archive ({error})") from error
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -188,7 +200,27 @@ def parsed(
             bad_lines[0] += 1
 
 
-def number_in(name: str, text: str) -> float:
+def id_in(name: str, value: Any) -> str:
+    """``value`` as an id: text, or a whole number.
+
+    Raises:
+        BadLine: if it is empty, of another kind, or text that no file can hold (half of a surrogate pair in JSON).
+    """
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if not text or not is_text(text):
+        raise BadLine(f"expected an id for the {name}, found {value!r}")
+    return text
+
+
+def is_text(value: Any) -> bool:
+    """Whether ``value`` is text that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and (value.isascii() or bool(value.encode()))
+    except UnicodeEncodeError:
+        return False
+
+
+def number_in(name: str, text: Any) -> float:
     """``text`` as a finite number.
 
     Raises:
@@ -196,8 +228,9 @@ def number_in(name: str, text: str) -> float:
     """
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value):
+    # float() also takes True and 1_000.
+    if not math.isfinite(value) or isinstance(text, bool) or "_" in str(text):
         raise BadLine(f"expected a number for the {name}, found {text!r}")
     return value

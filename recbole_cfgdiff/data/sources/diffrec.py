@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from recbole_cfgdiff.data.sources.base import Interaction, Source
+from recbole_cfgdiff.data.sources.base import UNREADABLE, Interaction, Source
 from recbole_cfgdiff.errors import ConfigError
 
 PARTS = ("train", "valid", "test")
@@ -51,7 +51,7 @@ def read_parts(source: Path) -> list[np.ndarray]:
         with zipfile.ZipFile(source) as archive:
             members = {Path(member).name: member for member in archive.namelist()}
             return [_read_array(archive.open(members[file]), file) for file in _expected(members, source)]  # type: ignore[arg-type]
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"{source}: expected a folder or a zip of a DiffRec split ({error})") from error
 
 
@@ -67,8 +67,10 @@ def _read_array(stream: BinaryIO, name: str) -> np.ndarray:
     try:
         with stream:
             array = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise ConfigError(f"{name}: not a plain numpy array ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise ConfigError(f"{name}: expected one array, found several (npz)")
     if array.ndim != 2 or array.shape[1] != 2 or not np.issubdtype(array.dtype, np.integer):
         raise ConfigError(f"{name}: expected rows of (user, item) as integers, found {array.dtype} {array.shape}")
     return array

@@ -16,6 +16,8 @@ from recbole_cfgdiff.data.sources.base import (
     Source,
     TextFile,
     find_files,
+    id_in,
+    is_text,
     lines_of,
     number_in,
     parsed,
@@ -47,7 +49,7 @@ def open_yelp(path: Path, skip_bad_lines: bool) -> Source:
 def _record(line: object, *names: str) -> dict[str, Any]:
     try:
         record = json.loads(str(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadLine(f"expected a JSON object, found {str(line)[:80]!r}") from None
     missing = [name for name in names if not isinstance(record, dict) or name not in record]
     if missing:
@@ -57,11 +59,9 @@ def _record(line: object, *names: str) -> dict[str, Any]:
 
 def _review(line: object) -> Interaction:
     record = _record(line, "user_id", "business_id", "stars", "date")
-    if not record["user_id"] or not record["business_id"]:
-        raise BadLine("expected a user and a business, found an empty one")
     return Interaction(
-        str(record["user_id"]),
-        str(record["business_id"]),
+        id_in("user_id", record["user_id"]),
+        id_in("business_id", record["business_id"]),
         number_in("stars", record["stars"]),
         _seconds(record["date"]),
     )
@@ -70,7 +70,8 @@ def _review(line: object) -> Interaction:
 def _seconds(date: str) -> float:
     """Dates have no zone; they are taken as UTC, which keeps their order and distance."""
     try:
-        return datetime.fromisoformat(date).replace(tzinfo=timezone.utc).timestamp()
+        parsed_date = datetime.fromisoformat(date)
+        return (parsed_date if parsed_date.tzinfo else parsed_date.replace(tzinfo=timezone.utc)).timestamp()
     except (TypeError, ValueError):
         raise BadLine(f"expected a date such as 2018-07-07 22:09:11, found {date!r}") from None
 
@@ -86,11 +87,15 @@ def _business_rows(file: TextFile) -> Iterator[list[Any]]:
     for number, line in enumerate(lines_of(file), start=1):
         try:
             record = _record(line, "business_id")
+            item = id_in("business_id", record["business_id"])
+            name, city, state, categories = (_text(record, key) for key in ("name", "city", "state", "categories"))
         except BadLine as error:
             raise ConfigError(f"{file}, line {number}: {error}") from None
-        categories = [part.strip() for part in (record.get("categories") or "").split(",")]
-        yield [
-            str(record["business_id"]),
-            *(str(record.get(key) or "") for key in ("name", "city", "state")),
-            categories,
-        ]
+        yield [item, name, city, state, [part.strip() for part in categories.split(",")]]
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key) or ""
+    if not is_text(value) and value != "":
+        raise BadLine(f"expected text for {key}, found {value!r}")
+    return value
