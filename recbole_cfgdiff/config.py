@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ class Config(recbole.config.Config):
 
     Attributes:
         model_class: the class of the model.
+        unread_options: names of given options that only other models read.
         options: all options before RecBole derived others from them, plain values only; with ``model`` and
             ``dataset`` they make the same Config again.
 
@@ -116,9 +116,7 @@ class Config(recbole.config.Config):
         if Path(str(dataset)).name != str(dataset):
             raise ConfigError(f"dataset: expected the name of a folder below data_path, got {dataset}")
         model_class = resolve_model(model) if isinstance(model, str) else model
-        foreign = check_option_names(self.external_config_dict, model_class)
-        if foreign:
-            getLogger().warning(f"{model_class.__name__} does not read these options: {', '.join(foreign)}")
+        self.unread_options = check_option_names(self.external_config_dict, model_class)
         return super()._get_model_and_dataset(model_class, str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:

@@ -98,6 +98,8 @@ def _run(
     init_logger(config)
     logger = getLogger()
     logger.info(config)
+    if config.unread_options:
+        logger.warning(f"{config['model']} does not read these options: {', '.join(config.unread_options)}")
 
     dataset_, train_data, valid_data, test_data = _load_data(config)
     logger.info(dataset_)
@@ -228,7 +230,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
         model_file: a ``best.pth`` or ``last.pth`` of a run.
 
     Returns:
-        config, model, data set, training, validation and test loader.
+        config, model (in evaluation mode), data set, training, validation and test loader.
 
     Raises:
         ConfigError: if the file is no checkpoint of ours (nothing in it is executed) or the data is gone.
@@ -241,4 +243,5 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
     dataset, train_data, valid_data, test_data = _load_data(config)
     model = _make_model(config, train_data)
     load_model_state(model, state, model_file)
+    model.eval()
     return config, model, dataset, train_data, valid_data, test_data

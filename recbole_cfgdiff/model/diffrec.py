@@ -129,10 +129,11 @@ class DiffRec(GeneralRecommender):
         """Scores of all items for any histories, also of users whom the data set does not know.
 
         Args:
-            history: shape ``(B, n)``.
+            history: float, 1 at the internal ids (``dataset.token2id``) of a user's items and 0 elsewhere, shape
+                ``(B, n)`` with ``n = dataset.item_num``.
 
         Returns:
-            shape ``(B, n)``, higher is better.
+            shape ``(B, n)``, higher is better; the history's own items are not left out.
         """
         x_T, guidance = self.inference_start(history)
 
