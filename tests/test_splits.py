@@ -77,6 +77,12 @@ def test_the_noisy_protocol_needs_ratings(tiny):
         load(tiny, noise_threshold=4.0)
 
 
+@pytest.mark.parametrize("eval_args", [{"order": "RO"}, {"split": {"LS": "valid_and_test"}}])
+def test_the_noisy_protocol_needs_a_split_by_ratios_in_time_order(eval_args, rated):
+    with pytest.raises(ConfigError, match="needs a split by ratios in time order"):
+        load(rated, noise_threshold=4.0, eval_args=eval_args)
+
+
 def test_held_out_users_are_chosen_by_their_ids_alone():
     tokens = [f"u{number}" for number in range(1000)]
     chosen = is_held_out(tokens, 0.2, seed=1)

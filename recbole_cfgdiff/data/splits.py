@@ -32,15 +32,17 @@ def add_noise(dataset: Any, threshold: float, seed: int) -> None:
         seed: of the sample; not the model's.
 
     Raises:
-        ConfigError: if the data set has no ratings, or if the split is not by ratio.
+        ConfigError: if the data set has no ratings, or if the split is not by ratio in time order.
     """
     rows, config = dataset.inter_feat, dataset.config
     rating = config["RATING_FIELD"]
     if rating not in rows:
         raise ConfigError(f"data set {dataset.dataset_name}: no column {rating!r} is loaded to tell noise by")
     ratios = config["eval_args"]["split"].get("RS")
-    if ratios is None or len(ratios) != 3:
-        raise ConfigError(f"the noisy protocol needs a split by three ratios, got {config['eval_args']['split']}")
+    if ratios is None or config["eval_args"]["order"] != "TO":
+        raise ConfigError(
+            f"the noisy protocol needs a split by ratios in time order (RS, TO), got {config['eval_args']}"
+        )
     clean = (rows[rating] >= threshold).to_numpy()
     part = np.full(len(rows), -1)
     for positions in rows.groupby(dataset.uid_field, sort=False).indices.values():
