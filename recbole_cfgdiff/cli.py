@@ -80,6 +80,9 @@ def _convert(known: argparse.Namespace, rest: list[str]) -> int:
         raise ConfigError(f"convert does not know {rest[0]}")
     if known.source == "csv" and not (known.user_col and known.item_col):
         raise ConfigError("csv: name the columns with --user-col and --item-col")
+    target = (known.output / known.name).resolve()
+    if target in (known.input.resolve(), *known.input.resolve().parents):
+        raise ConfigError(f"{target}: the input lies in the folder to be written; choose another --name or --output")
     columns = Columns(known.user_col, known.item_col, known.rating_col, known.time_col)
     delimiter = "\t" if known.delimiter == "tab" else known.delimiter
     if len(delimiter) != 1:

@@ -413,6 +413,7 @@ def text(content):
         ("sequences", "a.txt", text("1 2 3\n4\n"), "a.txt, line 2: expected `user item item ...`, found '4'"),
         ("sequences", "a.json", text(LINE), "not the layout of sequences; it looks like amazon"),
         ("amazon", "u.data", text("1\t2\t3\t4\n"), "not the layout of amazon; it looks like movielens"),
+        ("sequences", "a.txt", text("1\t2\t3\t4\n"), "not the layout of sequences; it looks like movielens"),
         ("yelp", "a.txt", text("1 2 3\n"), "not the layout of yelp; it looks like sequences"),
         ("movielens", "a.txt", text(""), "not the layout of movielens"),
         ("diffrec", "a.txt", text("1 2 3\n"), "not the layout of diffrec"),
@@ -450,6 +451,31 @@ def test_an_existing_data_set_is_kept_unless_it_may_be_replaced(empty_folder, ca
     assert len(read_back("made")) == 1
     assert convert("movielens", "u.data", "--name=made", "--overwrite") == 0
     assert len(read_back("made")) == 2
+
+
+def test_nothing_but_a_data_set_is_replaced_and_never_the_input(empty_folder, capsys):
+    folder = empty_folder / "dataset" / "made"
+    folder.mkdir(parents=True)
+    (folder / "u.data").write_text("1\t2\t3\t4\n")
+    assert convert("movielens", folder / "u.data", "--name=made", "--overwrite") == 2
+    assert "the input lies in the folder to be written" in capsys.readouterr().err
+    (empty_folder / "u.data").write_text("1\t2\t3\t4\n")
+    assert convert("movielens", "u.data", "--name=made", "--overwrite") == 2
+    assert "not replaced, it is no data set" in capsys.readouterr().err
+    assert (folder / "u.data").is_file()
+
+
+@pytest.mark.parametrize("name", ["ml-100k", "ml-1m", "sample"])
+def test_names_with_other_settings_are_refused(name, empty_folder, capsys):
+    (empty_folder / "in.txt").write_text("1 2 3\n")
+    assert convert("sequences", "in.txt", f"--name={name}") == 2
+    assert "--name: " in capsys.readouterr().err and not list(empty_folder.glob("dataset/*"))
+
+
+def test_a_user_on_two_lines_of_sequences_goes_on(empty_folder):
+    (empty_folder / "in.txt").write_text("1 10 11\n2 10 13\n1 20 21\n")
+    assert convert("sequences", "in.txt", "--name=made") == 0
+    assert [row[1:] for row in read_back("made") if row[0] == "1"] == [("10", 0), ("11", 1), ("20", 2), ("21", 3)]
 
 
 def test_a_full_disk_leaves_nothing(empty_folder, monkeypatch, capsys):

@@ -72,6 +72,16 @@ def test_noisy_rows_keep_the_order_of_time(rated):
             last[user] = place
 
 
+def test_the_noisy_protocol_refuses_a_k_core(rated):
+    with pytest.raises(ConfigError, match="user_inter_num_interval: RecBole would count noise too"):
+        load(rated, noise_threshold=4.0, user_inter_num_interval="[5,inf)")
+
+
+def test_held_out_users_need_targets(tiny):
+    with pytest.raises(ConfigError, match="heldout_targets: the split has no validation part; set it to test"):
+        load(tiny, files=HELDOUT, eval_args={"split": {"RS": [0.8, 0, 0.2]}})
+
+
 def test_the_noisy_protocol_needs_ratings(tiny):
     with pytest.raises(ConfigError, match="no column 'rating' is loaded to tell noise by"):
         load(tiny, noise_threshold=4.0)

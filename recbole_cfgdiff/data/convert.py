@@ -134,6 +134,8 @@ def convert(source: Source, name: str, output: Path, overwrite: bool = False) ->
     """
     if not name or Path(name).name != name:
         raise ConfigError(f"--name: expected the name of a folder, got {name!r}")
+    if name == "ml-100k":
+        raise ConfigError("--name: under ml-100k RecBole loads the copy that it ships; choose another name")
     with new_folder(output / name, overwrite) as folder:
         parts = collect(source.parts)
         options = _fields(next(iter(parts.values())), source.time_field)
@@ -158,6 +160,8 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to write into, which takes the name ``target`` at the end, and disappears on an error."""
     if target.exists() and not overwrite:
         raise ConfigError(f"{target}: exists already; --overwrite replaces it")
+    if target.exists() and not list(target.glob(f"{target.name}*.inter")):
+        raise ConfigError(f"{target}: not replaced, it is no data set")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as unfinished:
@@ -224,10 +228,17 @@ def _fields(interactions: Interactions, time_field: str) -> dict[str, Any]:
 
 
 def write_yaml(folder: Path, name: str, options: dict[str, Any]) -> None:
-    """Write ``name.yaml``, which the configuration finds beside the data, unless one is shipped for that name."""
-    if not (PROPERTIES / "dataset" / f"{name}.yaml").is_file():
+    """Write ``name.yaml``, which the configuration finds beside the data, unless one is shipped for that name.
+
+    Raises:
+        ConfigError: if the one that is shipped is for other columns.
+    """
+    shipped = PROPERTIES / "dataset" / f"{name}.yaml"
+    if not shipped.is_file():
         text = yaml.safe_dump(options, sort_keys=False)
         (folder / f"{name}.yaml").write_text(f"# Written by the conversion of this data set.\n{text}", encoding="utf-8")
+    elif yaml.safe_load(shipped.read_text(encoding="utf-8")).get("load_col") != options["load_col"]:
+        raise ConfigError(f"--name: {name} has settings of its own ({shipped.name}), for other columns; choose another")
 
 
 def statistics(parts: dict[str, Interactions], source: Source, notes: dict[str, int]) -> str:

@@ -45,6 +45,9 @@ def create_dataset(config: Any) -> Any:
     if dataset.time_field in dataset.inter_feat and (is_split or config["eval_args"]["order"] == "TO"):
         _sort_by_exact_time(dataset)
     if config["noise_threshold"] is not None:
+        for name in ("user_inter_num_interval", "item_inter_num_interval"):
+            if config.external_config_dict.get(name):
+                raise ConfigError(f"{name}: RecBole would count noise too, and the test part would not be clean's")
         add_noise(dataset, config["noise_threshold"], config["noise_seed"])
     return dataset
 

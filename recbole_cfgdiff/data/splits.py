@@ -136,6 +136,8 @@ def _check_heldout_options(config: Any) -> None:
         raise ConfigError(f"heldout_users: expected a share between 0 and 1, got {share!r}")
     if targets not in ("valid", "test"):
         raise ConfigError(f"heldout_targets: expected valid or test, got {targets!r}")
+    if targets == "valid" and config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
+        raise ConfigError("heldout_targets: the split has no validation part; set it to test")
     if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
         able = ", ".join(["CFGDiffRec", *sorted(_FROM_HISTORIES)])
         raise ConfigError(

@@ -16,18 +16,23 @@ from recbole_cfgdiff.errors import ConfigError
 
 __all__ = ["SOURCES", "VERSIONS", "Columns", "open_source"]
 
+
+def _is_movielens(names: set[str], line: str) -> bool:
+    is_100k = [field.isdigit() for field in line.split("\t")] == [True] * 4
+    return bool(names & set(RATING_FILES)) or "::" in line or line.lower().startswith("userid,movieid") or is_100k
+
+
+def _is_sequences(names: set[str], line: str) -> bool:
+    return len(line.split()) > 1 and not set(line) & set(',{:"') and not _is_movielens(names, line)
+
+
 # Whether files of these names, the first line of a single one given, look like the source.
 _LOOKS_LIKE: dict[str, Callable[[set[str], str], bool]] = {
-    "movielens": lambda names, line: (
-        bool(names & set(RATING_FILES))
-        or "::" in line
-        or line.lower().startswith("userid,movieid")
-        or [field.isdigit() for field in line.split("\t")] == [True] * 4
-    ),
+    "movielens": _is_movielens,
     "yelp": lambda names, line: REVIEWS in names or (line.startswith("{") and '"business_id"' in line),
     "amazon": lambda names, line: looks_like_amazon(line),
     "diffrec": lambda names, line: f"{PARTS[0]}_list.npy" in names,
-    "sequences": lambda names, line: len(line.split()) > 1 and not set(line) & set(',{:"'),
+    "sequences": _is_sequences,
     "csv": lambda names, line: True,
 }
 SOURCES = tuple(_LOOKS_LIKE)

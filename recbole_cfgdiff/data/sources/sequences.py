@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def open_sequences(path: Path, skip_bad_lines: bool) -> Source:
 
 
 def _interactions(file: TextFile, bad_lines: list[int] | None) -> Iterator[Interaction]:
+    position: Counter[str] = Counter()
     for number, line in enumerate(lines_of(file), start=1):
         user, *items = line.split() or [""]
         if not items:
@@ -33,5 +35,6 @@ def _interactions(file: TextFile, bad_lines: list[int] | None) -> Iterator[Inter
                     "--skip-bad-lines passes over such lines"
                 )
             bad_lines[0] += 1
-        for place, item in enumerate(items):
-            yield Interaction(user, item, time=float(place))
+        for item in items:
+            yield Interaction(user, item, time=float(position[user]))
+            position[user] += 1
