@@ -109,7 +109,7 @@ def _guarded(
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     options = parse_options(rest)
-    # RecBole, torch and all: not needed for --help or for a mistake in the arguments.
+    # Only a run needs the models and trainers, which take seconds to import.
     from recbole_cfgdiff.quick_start import run
 
     silence_recbole_deprecations()
