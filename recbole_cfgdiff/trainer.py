@@ -15,6 +15,7 @@ from recbole.trainer import Trainer
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.errors import ConfigError, TrainingError
+from recbole_cfgdiff.evaluation import SparseCollector
 
 
 def get_trainer(config: Any) -> type:
@@ -32,7 +33,8 @@ class CheckpointTrainer(Trainer):
       the epoch with the best validation score; ``last.pth`` is written at each evaluation and holds all that training
       goes on from: weights, optimisers, random states, the loader's order, the best score so far;
     - ``resume_checkpoint(last.pth)`` continues in that folder as if there had been no break;
-    - a loss that is not finite stops training, and the message names the epoch.
+    - a loss that is not finite stops training, and the message names the epoch;
+    - Adam and AdamW update the weights in one pass over them (torch's ``fused``), with the same formula.
 
     RecBole 1.2.1 writes a checkpoint only on improvement, without random states, and as a pickle of objects, which
     torch >= 2.6 refuses to load.
@@ -40,12 +42,20 @@ class CheckpointTrainer(Trainer):
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
+        self.eval_collector = SparseCollector(config)
         self._set_run_dir(Path(config["checkpoint_dir"]) / (config["run_name"] or make_run_name(config)))
         self._initial_marks = _marks(model)
         self._epoch = 0
         self._resumed: dict[str, Any] | None = None
         self._train_data: Any = None
         self._latest_valid_result: dict[str, float] | None = None
+
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
+            return optimizer
+        groups = [{name: group[name] for name in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]
+        return type(optimizer)(groups, fused=True)
 
     def _set_run_dir(self, run_dir: Path) -> None:
         self.run_dir = run_dir

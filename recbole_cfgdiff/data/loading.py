@@ -10,6 +10,7 @@ from recbole.utils import FeatureType
 
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
+from recbole_cfgdiff.data.loaders import remember_batches
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
@@ -110,6 +111,8 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
             train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
         if config["heldout_users"] is not None:
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
+    for loader in (valid_data, test_data):
+        remember_batches(loader)
     validates, tests = _parts_wanted(config)
     for name, loader, wanted in (("validation", valid_data, validates), ("test", test_data, tests)):
         if wanted and len(loader) == 0:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from recbole_cfgdiff.diffusion.sparse import ItemProjection, SparseRows, normalised
 
 GUIDANCE_ENCODERS = ("raw", "embedding")
 
-Denoise = Callable[[torch.Tensor, torch.Tensor, Optional[torch.Tensor]], torch.Tensor]
+Predict = Callable[[Optional[torch.Tensor]], torch.Tensor]
 
 
 class RawGuidance(nn.Module):
@@ -29,11 +30,11 @@ class RawGuidance(nn.Module):
 
     def __init__(self, n_items: int, output_size: int) -> None:
         super().__init__()
-        self.projection = nn.Linear(n_items, output_size, bias=False)
+        self.projection = ItemProjection(n_items, output_size)
 
-    def forward(self, guidance: torch.Tensor) -> torch.Tensor:
+    def forward(self, guidance: torch.Tensor | SparseRows) -> torch.Tensor:
         """Shapes ``(B, n)`` to ``(B, output_size)``."""
-        return self.projection(F.normalize(guidance, dim=-1))
+        return self.projection(normalised(guidance))
 
 
 class EmbeddedGuidance(nn.Module):
@@ -48,14 +49,14 @@ class EmbeddedGuidance(nn.Module):
     def __init__(self, n_items: int, embedding_size: int, output_size: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(n_items, embedding_size, bias=False),
+            ItemProjection(n_items, embedding_size),
             nn.Linear(embedding_size, embedding_size, bias=False),
         )
         self.projection = nn.Linear(embedding_size, output_size, bias=False)
 
-    def forward(self, guidance: torch.Tensor) -> torch.Tensor:
+    def forward(self, guidance: torch.Tensor | SparseRows) -> torch.Tensor:
         """Shapes ``(B, n)`` to ``(B, output_size)``."""
-        return self.projection(self.layers(F.normalize(guidance, dim=-1)))
+        return self.projection(self.layers(normalised(guidance)))
 
 
 def make_guidance_encoder(guidance_encoder: str, n_items: int, embedding_size: int, output_size: int) -> nn.Module:
@@ -71,42 +72,29 @@ def make_guidance_encoder(guidance_encoder: str, n_items: int, embedding_size: i
     raise ValueError(f"guidance_encoder: expected one of {', '.join(GUIDANCE_ENCODERS)}, got {guidance_encoder!r}")
 
 
-def drop_guidance(guidance: torch.Tensor, p_uncond: float) -> torch.Tensor:
-    """Replace the guidance of each user by the null guidance with probability ``p_uncond``.
-
-    Args:
-        guidance: shape ``(B, n)``.
-        p_uncond: in [0, 1].
-
-    Returns:
-        shape ``(B, n)``.
-    """
-    keep = torch.rand(len(guidance), 1, device=guidance.device) >= p_uncond
-    return guidance * keep
+def drop_guidance(guidance: SparseRows, p_uncond: float) -> SparseRows:
+    """Replace the guidance of each user by the null guidance with probability ``p_uncond``, in [0, 1]."""
+    return guidance.scaled(torch.rand(len(guidance), device=guidance.values.device) >= p_uncond)
 
 
-def guided_prediction(
-    denoiser: Denoise, x_t: torch.Tensor, t: torch.Tensor, guidance: torch.Tensor | None, guidance_scale: float
-) -> torch.Tensor:
+def guided_prediction(predict: Predict, guidance_code: torch.Tensor | None, guidance_scale: float) -> torch.Tensor:
     """``pred_uncond + guidance_scale * (pred_cond - pred_uncond)``.
 
     Ho & Salimans (2022), Eq. 6, with their ``w = guidance_scale - 1``: 0 is unconditional, 1 conditional, above 1
-    extrapolates. Combining predictions of the noise or of ``x_0`` is the same, one being affine in the other. A
-    branch with weight zero is not computed.
+    extrapolates. Combining predictions of the noise or of ``x_0`` is the same, one being affine in the other; so is
+    combining the last hidden layers, which the prediction is affine in. A branch with weight zero is not computed.
 
     Args:
-        denoiser: maps ``(x_t, t, guidance or None)`` to a prediction of shape ``(B, n)``.
-        x_t: shape ``(B, n)``.
-        t: steps, shape ``(B,)`` or ``(1,)``.
-        guidance: shape ``(B, n)``, or None for a model without guidance.
+        predict: the prediction under a guidance, or under the null guidance, None.
+        guidance_code: the encoded guidance, shape ``(B, h)``, or None for a model without guidance.
         guidance_scale: any finite number.
 
     Returns:
-        shape ``(B, n)``.
+        the shape of ``predict``'s.
     """
-    if guidance is None or guidance_scale == 0:
-        return denoiser(x_t, t, None)
-    conditional = denoiser(x_t, t, guidance)
+    if guidance_code is None or guidance_scale == 0:
+        return predict(None)
+    conditional = predict(guidance_code)
     if guidance_scale == 1:
         return conditional
-    return torch.lerp(denoiser(x_t, t, None), conditional, guidance_scale)
+    return torch.lerp(predict(None), conditional, guidance_scale)

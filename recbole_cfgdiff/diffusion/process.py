@@ -1,4 +1,4 @@
-"""The training loss and the reverse process, as functions of a schedule and a denoiser."""
+"""The reverse process in the space of the items: the reference."""
 
 from __future__ import annotations
 
@@ -7,42 +7,6 @@ from typing import Callable
 import torch
 
 from recbole_cfgdiff.diffusion.schedule import NoiseSchedule
-
-
-def denoising_losses(
-    schedule: NoiseSchedule,
-    mean_type: str,
-    reweight: bool,
-    prediction: torch.Tensor,
-    x_start: torch.Tensor,
-    x_t: torch.Tensor,
-    t: torch.Tensor,
-    noise: torch.Tensor,
-) -> torch.Tensor:
-    """Weighted squared error of each user, averaged over the items.
-
-    Args:
-        schedule: of ``T`` steps.
-        mean_type: what the network predicts, ``x0`` or ``eps``.
-        reweight: weight the steps by ``schedule.loss_weights`` (DiffRec Eq. 11 and 12); otherwise all count 1.
-        prediction: the network's output, shape ``(B, n)``.
-        x_start: clean vectors, shape ``(B, n)``.
-        x_t: noised vectors, shape ``(B, n)``.
-        t: steps, shape ``(B,)``.
-        noise: the noise in ``x_t``, shape ``(B, n)``.
-
-    Returns:
-        shape ``(B,)``.
-    """
-    target = x_start if mean_type == "x0" else noise
-    losses = (target - prediction).square().mean(dim=-1)
-    if not reweight or schedule.noiseless:
-        return losses
-    if mean_type == "eps":
-        # DiffRec Eq. 12: at step 0 the likelihood of x_0 itself.
-        x_start_error = x_start - schedule.predict_x_start(x_t, t, prediction)
-        losses = torch.where(t == 0, x_start_error.square().mean(dim=-1) / 2, losses)
-    return schedule.loss_weights(mean_type)[t].to(losses.dtype) * losses
 
 
 def reverse_process(

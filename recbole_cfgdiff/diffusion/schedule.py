@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from recbole_cfgdiff.diffusion.sparse import SparseRows
+
 MEAN_TYPES = ("x0", "eps")
 NOISE_SCHEDULES = ("linear", "linear-var", "cosine", "binomial")
 
@@ -119,44 +121,64 @@ class NoiseSchedule(nn.Module):
         }.items():
             self.register_buffer(name, value, persistent=False)
 
-    def q_sample(self, x_start: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def q_sample(
+        self, x_start: SparseRows, t: torch.Tensor, noise: torch.Tensor, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """``x_t = sqrt(alphas_cumprod_t) x_0 + sqrt(1 - alphas_cumprod_t) eps`` (DDPM Eq. 4; the paper's Eq. 2).
 
         Args:
             x_start: shape ``(B, n)``.
             t: steps, shape ``(B,)`` or ``(1,)``.
             noise: standard normal, shape ``(B, n)``.
+            out: where to put the result, ``noise`` itself for one.
 
         Returns:
             shape ``(B, n)``.
         """
-        signal = _column(self.alphas_cumprod[t].sqrt(), x_start)
-        deviation = _column((1 - self.alphas_cumprod[t]).sqrt(), x_start)
-        return signal * x_start + deviation * noise
+        deviation = _column((1 - self.alphas_cumprod[t]).sqrt(), noise)
+        return x_start.scaled(self.alphas_cumprod[t].sqrt()).add_to(torch.mul(noise, deviation, out=out))
 
     def predict_x_start(self, x_t: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """``x_0`` from ``x_t`` and the predicted noise: DDPM Eq. 4 solved for ``x_0``. Shapes as in ``q_sample``."""
+        """``x_0`` from ``x_t`` and the predicted noise, both of shape ``(B, n)``: DDPM Eq. 4 solved for ``x_0``."""
         alphas_cumprod = self.alphas_cumprod[t]
         return _column((1 / alphas_cumprod).sqrt(), x_t) * x_t - _column((1 / alphas_cumprod - 1).sqrt(), x_t) * eps
 
     def posterior_mean(self, x_start: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Mean of ``q(x_{t-1} | x_t, x_0)`` (DDPM Eq. 7, DiffRec Eq. 10). Shapes as in ``q_sample``."""
+        """Mean of ``q(x_{t-1} | x_t, x_0)``, all of shape ``(B, n)`` (DDPM Eq. 7, DiffRec Eq. 10)."""
         return _column(self.posterior_mean_coef1[t], x_t) * x_start + _column(self.posterior_mean_coef2[t], x_t) * x_t
 
-    def loss_weights(self, mean_type: str) -> torch.Tensor:
-        """Weight of the squared error at each step, shape ``(T,)``; 1 at step 0.
+    def step_coefficients(self, mean_type: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """The reverse step as an affine map: ``x_{t-1} = alpha_t x_t + beta_t prediction_t``, each of shape ``(T,)``.
 
-        ``x0``: ``SNR(t-1) - SNR(t)`` with ``SNR = alphas_cumprod / (1 - alphas_cumprod)`` (DiffRec Eq. 11 and 12).
-        ``eps``: ``(1 - alphas_cumprod_t) / ((1 - alphas_cumprod_{t-1})^2 (1 - beta_t))`` (as RecBole's DiffRec).
+        The posterior mean's two coefficients, for ``eps`` with ``predict_x_start`` put in.
+        """
+        if mean_type == "x0" or self.noiseless:
+            return self.posterior_mean_coef2, self.posterior_mean_coef1
+        of_x_t = (1 / self.alphas_cumprod).sqrt()
+        of_eps = (1 / self.alphas_cumprod - 1).sqrt()
+        return (
+            self.posterior_mean_coef1 * of_x_t + self.posterior_mean_coef2,
+            -self.posterior_mean_coef1 * of_eps,
+        )
+
+    def loss_weights(self, mean_type: str) -> torch.Tensor:
+        """Weight of the squared error of the prediction at each step, shape ``(T,)``.
+
+        ``x0``: ``SNR(t-1) - SNR(t)`` with ``SNR = alphas_cumprod / (1 - alphas_cumprod)``, and 1 at step 0 (DiffRec
+        Eq. 11 and 12).
+        ``eps``: ``(1 - alphas_cumprod_t) / ((1 - alphas_cumprod_{t-1})^2 (1 - beta_t))`` (as RecBole's DiffRec). At
+        step 0 the loss is half the squared error of ``x_0`` (DiffRec Eq. 12), which by DDPM Eq. 4 is the error of the
+        noise times ``(1 / alphas_cumprod_0 - 1) / 2``.
         """
         if self.noiseless:
             return torch.ones_like(self.betas)
         if mean_type == "x0":
             snr = self.alphas_cumprod / (1 - self.alphas_cumprod)
             weights = snr.roll(1) - snr
+            weights[0] = 1.0
         else:
             weights = (1 - self.alphas_cumprod) / ((1 - self.alphas_cumprod_prev) ** 2 * (1 - self.betas))
-        weights[0] = 1.0
+            weights[0] = (1 / self.alphas_cumprod[0] - 1) / 2
         return weights
 
 

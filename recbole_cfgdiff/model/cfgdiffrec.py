@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from recbole_cfgdiff import diffusion
+from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
 from recbole_cfgdiff.model.diffrec import DiffRec
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number
@@ -41,18 +42,22 @@ class CFGDiffRec(DiffRec):
             output_size,
         )
 
-    def training_example(self, users: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """The history, guided by itself (the paper, Sec. III-B). Shapes as in DiffRec."""
-        history = self.histories.dense(users)
+        history = self.histories.select(users)
         return history, history
 
-    def inference_start(self, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows]:
         """DiffRec's start, guided by the history. Shapes as in DiffRec."""
         x_T, _ = super().inference_start(history)
         return x_T, history
 
     def losses(
-        self, x_start: torch.Tensor, guidance: torch.Tensor | None, t: torch.Tensor, noise: torch.Tensor
+        self,
+        x_start: SparseRows,
+        guidance: SparseRows | None,
+        t: torch.Tensor,
+        noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """DiffRec's losses, the guidance of each user dropped with probability ``p_uncond``."""
         if guidance is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from logging import getLogger
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from recbole.utils import InputType
 from torch import nn
 
 from recbole_cfgdiff import diffusion
+from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
 from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
 from recbole_cfgdiff.errors import ConfigError
@@ -36,14 +39,17 @@ class DiffRec(GeneralRecommender):
     """
 
     input_type = InputType.LISTWISE
+    loss_weights: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.histories = _read_histories(config, dataset).to(self.device)
         self.mean_type = read_choice(config, "mean_type", MEAN_TYPES)
-        self.reweight = read_flag(config, "reweight")
         self.sampling_noise = read_flag(config, "sampling_noise")
         self.schedule = _read_schedule(config, self.mean_type)
+        weights = self.schedule.loss_weights(self.mean_type)
+        weights = weights if read_flag(config, "reweight") else torch.ones_like(weights)
+        self.register_buffer("loss_weights", weights, persistent=False)
         self.sampling_steps = read_integer(config, "sampling_steps", minimum=0)
         if self.sampling_steps > self.schedule.steps:
             raise ConfigError(
@@ -65,6 +71,13 @@ class DiffRec(GeneralRecommender):
             dropout_prob=read_number(config, "dropout_prob", 0, 1),
             guidance_encoder=self._make_guidance_encoder(config, dims_dnn[0]),
         )
+        if read_flag(config, "torch_compile"):
+            self.denoiser.features = torch.compile(self.denoiser.features)  # type: ignore[method-assign]
+        self.runs_in_hidden_space = diffusion.HiddenProcess.is_exact(
+            self.mean_type, self.denoiser.norm, self.sampling_noise
+        )
+        self._kept_process: diffusion.HiddenProcess | None = None
+        getLogger().info(f"Inference in the space of the {'hidden units' if self.runs_in_hidden_space else 'items'}")
 
     def _time_embedding_size(self, config: Any) -> int:
         return read_integer(config, "embedding_size", minimum=1)
@@ -72,7 +85,7 @@ class DiffRec(GeneralRecommender):
     def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module | None:
         return None
 
-    def training_example(self, users: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows | None]:
         """What is trained on.
 
         Args:
@@ -81,9 +94,9 @@ class DiffRec(GeneralRecommender):
         Returns:
             ``x_start`` of shape ``(B, n)`` and the guidance, of shape ``(B, n)`` or None for a model without.
         """
-        return self.histories.dense(users), None
+        return self.histories.select(users), None
 
-    def inference_start(self, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows | None]:
         """Where the reverse process starts: the history itself, or noised for ``sampling_steps`` steps.
 
         Args:
@@ -94,38 +107,55 @@ class DiffRec(GeneralRecommender):
         """
         if self.sampling_steps == 0:
             return history, None
-        t = torch.tensor([self.sampling_steps - 1], device=history.device)
-        return self.schedule.q_sample(history, t, torch.randn_like(history)), None
+        t = torch.tensor([self.sampling_steps - 1], device=self.device)
+        return self.schedule.q_sample(history, t, self._noise(len(history))), None
+
+    def _noise(self, n_users: int) -> torch.Tensor:
+        return torch.randn(n_users, self.n_items, dtype=self.denoiser.input_bias.dtype, device=self.device)
 
     def losses(
-        self, x_start: torch.Tensor, guidance: torch.Tensor | None, t: torch.Tensor, noise: torch.Tensor
+        self,
+        x_start: SparseRows,
+        guidance: SparseRows | None,
+        t: torch.Tensor,
+        noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Weighted loss of each user, before the division by ``T p(t)``.
+        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11 and 12).
 
         Args:
             x_start: shape ``(B, n)``.
             guidance: shape ``(B, n)`` or None.
             t: steps, shape ``(B,)``.
-            noise: standard normal, shape ``(B, n)``.
+            noise: standard normal, shape ``(B, n)``, used up: ``x_t`` may be put in its place. None draws it.
 
         Returns:
             shape ``(B,)``.
         """
-        x_t = self.schedule.q_sample(x_start, t, noise)
-        prediction = self.denoiser(x_t, t, guidance)
-        return diffusion.denoising_losses(
-            self.schedule, self.mean_type, self.reweight, prediction, x_start, x_t, t, noise
-        )
+        x_t, target = self._noised(x_start, t, noise)
+        features = self.denoiser.features(x_t, t, self.denoiser.encode(guidance))
+        errors = diffusion.squared_errors(features, self.denoiser.output_layer, target) / self.n_items
+        return self.loss_weights[t].to(errors.dtype) * errors
+
+    def _noised(
+        self, x_start: SparseRows, t: torch.Tensor, noise: torch.Tensor | None
+    ) -> tuple[SparseRows | torch.Tensor, SparseRows | torch.Tensor]:
+        """``x_t`` and what the denoiser is to predict from it, both of shape ``(B, n)``."""
+        if self.mean_type == "x0" and self.schedule.noiseless:
+            return x_start, x_start
+        noise = self._noise(len(x_start)) if noise is None else noise
+        if self.mean_type == "x0":
+            return self.schedule.q_sample(x_start, t, noise, out=noise), x_start
+        return self.schedule.q_sample(x_start, t, noise), noise
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Mean importance-weighted loss of a batch of users, a scalar (RecBole's training step)."""
         x_start, guidance = self.training_example(interaction[self.USER_ID])
         t, importance = self.timestep_sampler.sample(len(x_start))
-        losses = self.losses(x_start, guidance, t, torch.randn_like(x_start))
+        losses = self.losses(x_start, guidance, t)
         self.timestep_sampler.update(t, losses)
         return (losses / importance).mean()
 
-    def score(self, history: torch.Tensor) -> torch.Tensor:
+    def score(self, history: torch.Tensor | SparseRows) -> torch.Tensor:
         """Scores of all items for any histories, also of users whom the data set does not know.
 
         Args:
@@ -135,16 +165,53 @@ class DiffRec(GeneralRecommender):
         Returns:
             shape ``(B, n)``, higher is better; the history's own items are not left out.
         """
+        return next(self.guidance_sweep(history, [self.guidance_scale]))
+
+    @torch.no_grad()
+    def guidance_sweep(
+        self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]
+    ) -> Iterator[torch.Tensor]:
+        """``score`` for each guidance scale in turn; what does not depend on the scale is computed once.
+
+        Args:
+            history: as in ``score``.
+            guidance_scales: any finite numbers.
+
+        Yields:
+            shape ``(B, n)``; the next may overwrite it, so that no more than one scale's scores are held.
+        """
+        if isinstance(history, torch.Tensor):
+            history = SparseRows.of_dense(history)
         x_T, guidance = self.inference_start(history)
+        guidance_code = self.denoiser.encode(guidance)
+        if self.runs_in_hidden_space:
+            yield from self._hidden_process().scores(x_T, guidance_code, guidance_scales)
+            return
+        start = x_T.dense().to(self.denoiser.input_bias.dtype) if isinstance(x_T, SparseRows) else x_T
+        for guidance_scale in guidance_scales:
 
-        def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return diffusion.guided_prediction(self.denoiser, x_t, t, guidance, self.guidance_scale)
+            def predict(x_t: torch.Tensor, t: torch.Tensor, scale: float = guidance_scale) -> torch.Tensor:
+                return diffusion.guided_prediction(lambda code: self.denoiser(x_t, t, code), guidance_code, scale)
 
-        return diffusion.reverse_process(self.schedule, self.mean_type, predict, x_T, self.sampling_noise)
+            yield diffusion.reverse_process(self.schedule, self.mean_type, predict, start, self.sampling_noise)
+
+    def _hidden_process(self) -> diffusion.HiddenProcess:
+        """The reverse process of the present weights, kept until they change or are trained on."""
+        if self._kept_process is None or not self._kept_process.is_current():
+            self._kept_process = diffusion.HiddenProcess(
+                self.schedule, self.mean_type, self.denoiser, self.sampling_noise
+            )
+        return self._kept_process
+
+    def train(self, mode: bool = True) -> DiffRec:
+        """As of any module; what inference keeps of the weights is dropped."""
+        if mode:
+            self._kept_process = None
+        return super().train(mode)
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """Scores of all items for the users of ``interaction``, shape ``(B, n)``."""
-        return self.score(self.histories.dense(interaction[self.USER_ID]))
+        return self.score(self.histories.select(interaction[self.USER_ID]))
 
     def predict(self, interaction: Any) -> torch.Tensor:
         """Scores of the user-item pairs of ``interaction``, shape ``(B,)``; each user is scored once."""
@@ -152,7 +219,7 @@ class DiffRec(GeneralRecommender):
         items = interaction[self.ITEM_ID]
         scores = torch.empty(len(items), device=items.device)
         for start in range(0, len(users), self.predict_users):
-            chunk = self.score(self.histories.dense(users[start : start + self.predict_users]))
+            chunk = self.score(self.histories.select(users[start : start + self.predict_users]))
             pairs = ((row >= start) & (row < start + len(chunk))).nonzero().squeeze(1)
             scores[pairs] = chunk[row[pairs] - start, items[pairs]].to(scores.dtype)
         return scores
@@ -175,8 +242,9 @@ class DiffRec(GeneralRecommender):
             for part in ("weight", "bias")
         }
         # RecBole's first layer acts on the concatenation of x_t and the step's embedding.
-        first = weights["input_layer.weight"]
-        weights["input_layer.weight"], weights["time_projection.weight"] = first.tensor_split([self.n_items], dim=1)
+        of_x_t, of_step = weights.pop("input_layer.weight").tensor_split([self.n_items], dim=1)
+        weights["input_layer.weight"], weights["time_projection.weight"] = of_x_t.T, of_step
+        weights["input_bias"] = weights.pop("input_layer.bias")
         weights["time_layer.weight"] = state_dict["mlp.emb_layer.weight"]
         weights["time_layer.bias"] = state_dict["mlp.emb_layer.bias"]
         self.denoiser.load_state_dict(weights)

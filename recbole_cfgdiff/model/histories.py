@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_cfgdiff.diffusion import SparseRows
+
 
 class Histories:
     """Users' histories, each in time order.
@@ -25,6 +27,8 @@ class Histories:
         self.items = items
         self.values = values
         self.n_items = n_items
+        # Of the 1, 2, ... longest histories together.
+        self._most_entries = offsets.diff().sort(descending=True).values.cumsum(0).cpu()
 
     @classmethod
     def of_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> Histories:
@@ -77,19 +81,31 @@ class Histories:
         """A copy on ``device``."""
         return Histories(self.offsets.to(device), self.items.to(device), self.values.to(device), self.n_items)
 
-    def dense(self, users: torch.Tensor) -> torch.Tensor:
+    def select(self, users: torch.Tensor) -> SparseRows:
         """The histories of some users.
 
         Args:
             users: ids, int64, shape ``(B,)``.
 
         Returns:
-            float32, shape ``(B, n)``; zero where there was no interaction.
+            one row a user, of ``n_items`` columns, entries in time order.
         """
-        starts, counts = self.offsets[users], self.offsets[users + 1] - self.offsets[users]
-        rows = torch.arange(len(users), device=users.device).repeat_interleave(counts)
-        within = torch.arange(len(rows), device=users.device) - (counts.cumsum(0) - counts)[rows]
-        entries = starts[rows] + within
-        matrix = torch.zeros(len(users), self.n_items, device=users.device)
-        matrix[rows, self.items[entries]] = self.values[entries]
-        return matrix
+        ends = (self.offsets[users + 1] - self.offsets[users]).cumsum(0)
+        entry = torch.arange(self._n_entries(ends), device=ends.device)
+        row = torch.searchsorted(ends, entry, right=True)
+        is_entry = row < len(users)
+        row = row.clamp(max=len(users) - 1)
+        # A row's last entry is the last of its user's stretch of `items`.
+        position = self.offsets[users + 1][row] - ends[row] + entry
+        position = position.clamp(max=len(self.items) - 1)
+        return SparseRows(row, self.items[position], self.values[position] * is_entry, len(users), self.n_items)
+
+    def _n_entries(self, ends: torch.Tensor) -> int:
+        """How many entries the rows with these ends have.
+
+        A training step on an accelerator must not wait for the answer, and takes the most that so many different users
+        could have: the entries beyond are padding, of value 0.
+        """
+        if ends.device.type == "cpu" or not torch.is_grad_enabled():
+            return int(ends[-1])
+        return int(self._most_entries[min(len(ends), len(self._most_entries)) - 1])

@@ -1,0 +1,77 @@
+"""Scoring of all users: users a second, peak memory, and how far from the machine's matmul rate.
+
+    python benchmarks/inference.py [--quick] [--repeats=5] [--threads=N] [--output=benchmarks/inference.json]
+
+Weights are random: the time does not depend on them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import make_ml_1m_clean, make_synthetic, working_folder
+from harness import Case, add_floor, measure, parse_arguments, table, write
+from tasks import matmul_rate
+
+_BASELINE = "MultiVAE"
+
+
+def models(dataset: str, hidden: int) -> list[Case]:
+    """The field at five steps."""
+    return [
+        Case("MultiVAE", "MultiVAE", dataset, "score", hidden),
+        Case("RecBole's DiffRec", "RecBoleDiffRec", dataset, "score", hidden, steps=5),
+        Case("DiffRec", "DiffRec", dataset, "score", hidden, steps=5),
+        Case("CFGDiffRec", "CFGDiffRec", dataset, "score", hidden, steps=5, guidance_scale=1.0),
+        Case("CFGDiffRec", "CFGDiffRec", dataset, "score", hidden, steps=5, guidance_scale=2.0),
+    ]
+
+
+def loops(dataset: str, hidden: int) -> list[Case]:
+    """More steps, and the loops over the items."""
+    return [
+        *(
+            Case("CFGDiffRec", "CFGDiffRec", dataset, "score", hidden, steps, guidance_scale)
+            for steps in (40, 100)
+            for guidance_scale in (1.0, 2.0)
+        ),
+        Case("plain dense loop", "CFGDiffRec", dataset, "dense_plain", hidden, steps=5, guidance_scale=2.0),
+        Case("shared dense loop", "CFGDiffRec", dataset, "dense_shared", hidden, steps=5, guidance_scale=2.0),
+    ]
+
+
+def sweeps(dataset: str, hidden: int) -> list[Case]:
+    """Nine guidance scales, 0 to 2, at once and one by one."""
+    return [
+        Case("CFGDiffRec, sweep of 9 scales", "CFGDiffRec", dataset, "sweep", hidden, steps=5, guidance_scale=2.0),
+        Case("CFGDiffRec, 9 scorings", "CFGDiffRec", dataset, "nine_scores", hidden, steps=5, guidance_scale=2.0),
+    ]
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=5)
+    with working_folder():
+        fields = [([*models("ml-100k", 300), *loops("ml-100k", 300)], 2 if arguments.quick else arguments.repeats)]
+        if not arguments.quick:
+            ml_1m = make_ml_1m_clean()
+            plain_100 = Case(
+                "plain dense loop", "CFGDiffRec", ml_1m, "dense_plain", 1000, steps=100, guidance_scale=2.0
+            )
+            yelp_size = make_synthetic(n_items=35_000, n_users=6_000, per_user=50)
+            fields += [
+                ([*models(ml_1m, 1000), *loops(ml_1m, 1000), *sweeps(ml_1m, 1000)], arguments.repeats),
+                ([plain_100], 1),
+                (models(make_synthetic(n_items=10_000, n_users=6_000, per_user=50), 1000), arguments.repeats),
+                ([*models(yelp_size, 1000), *sweeps(yelp_size, 1000)], 3),
+                (models(make_synthetic(n_items=100_000, n_users=6_000, per_user=50), 1000), 3),
+            ]
+        rows = [row for cases, repeats in fields for row in measure(cases, repeats, arguments.threads)]
+        add_floor(rows, matmul_rate(arguments.threads))
+    write(rows, arguments.threads, arguments.output)
+    print(table(rows, _BASELINE))
+    print(f"\nroofline: {rows[0]['matmul_gflop_per_second']:.0f} GFLOP/s in a square float32 matrix product;")
+    print("over floor: our time over that of the operations needed, at this rate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""What is timed: scoring, training, and the loops that the hidden-space process is compared with."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from harness import Case, Prepared
+from recbole.data.interaction import Interaction
+
+from recbole_cfgdiff import quick_start
+from recbole_cfgdiff.config import Config
+
+BATCH_SIZE = 400
+
+
+def _load(case: Case) -> tuple[Config, Any, Any]:
+    """Configuration, training loader and trainer (with its model) of a case."""
+    options = {
+        "train_batch_size": BATCH_SIZE,
+        "seed": 2020,
+        "show_progress": False,
+        **({} if case.steps is None else {"steps": case.steps, "dims_dnn": [case.hidden]}),
+        **({} if case.guidance_scale is None else {"guidance_scale": case.guidance_scale}),
+        **({"mlp_hidden_size": [case.hidden]} if case.model == "MultiVAE" else {}),
+        **case.options,
+    }
+    config = Config(case.model, case.dataset, config_dict=options)
+    _, train_data, _, _ = quick_start._load_data(config)
+    return config, train_data, quick_start._make_trainer(config, train_data)
+
+
+def _users(train_data: Any) -> torch.Tensor:
+    return train_data._dataset.inter_feat["user_id"].unique()
+
+
+def _prepared(case: Case, train_data: Any, model: Any, run: Any, n_flops: float | None) -> Prepared:
+    users = _users(train_data)
+    return Prepared(run, model.n_items, len(users), len(train_data._dataset.inter_feat), n_flops)
+
+
+def score(case: Case) -> Prepared:
+    """Scores of all items for all users with a history, in the batches of an evaluation."""
+    config, train_data, trainer = _load(case)
+    model = trainer.model
+    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
+
+    @torch.no_grad()
+    def run() -> None:
+        model.train()  # so that nothing kept from the last run is used
+        model.eval()
+        for users in batches:
+            model.full_sort_predict(Interaction({"user_id": users}))
+
+    return _prepared(case, train_data, model, run, _score_flops(case, train_data, model))
+
+
+def _score_flops(case: Case, train_data: Any, model: Any) -> float | None:
+    """Multiplications and additions of the hidden-space process; None for other models."""
+    if not hasattr(model, "denoiser"):
+        return None
+    n, h, users = model.n_items, case.hidden, len(_users(train_data))
+    steps = case.steps or 0
+    entries = len(train_data._dataset.inter_feat)
+    encoder = model.denoiser.guidance_encoder
+    of_guidance = 0 if encoder is None else users * sum(p.numel() for p in encoder.parameters() if p.shape[0] != n)
+    of_history = entries * (h + (0 if encoder is None else next(encoder.parameters()).shape[1]))
+    return 2.0 * (h * h * n + users * ((steps - 1) * h * h + h * n) + of_history + of_guidance)
+
+
+def sweep(case: Case) -> Prepared:
+    """``score`` for all of nine guidance scales."""
+    config, train_data, trainer = _load(case)
+    model = trainer.model
+    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
+    scales = [0.25 * step for step in range(9)]
+
+    @torch.no_grad()
+    def run() -> None:
+        model.train()
+        model.eval()
+        for users in batches:
+            for _ in model.guidance_sweep(model.histories.select(users), scales):
+                pass
+
+    return _prepared(case, train_data, model, run, None)
+
+
+def nine_scores(case: Case) -> Prepared:
+    """``score`` once for each of the nine guidance scales."""
+    config, train_data, trainer = _load(case)
+    model = trainer.model
+    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
+
+    @torch.no_grad()
+    def run() -> None:
+        for step in range(9):
+            model.guidance_scale = 0.25 * step
+            model.train()
+            model.eval()
+            for users in batches:
+                model.full_sort_predict(Interaction({"user_id": users}))
+
+    return _prepared(case, train_data, model, run, None)
+
+
+class _DenseNetwork:
+    """CFGDiffRec's denoiser as plain dense layers, for predictions of ``x_0``."""
+
+    def __init__(self, model: Any) -> None:
+        denoiser, encoder = model.denoiser, model.denoiser.guidance_encoder
+        self.denoiser = denoiser
+        self.w_x = denoiser.input_layer.weight.T.contiguous()
+        self.w_g = encoder.layers[0].weight.T.contiguous()
+        self.encoder = encoder
+
+    def encode(self, guidance: torch.Tensor) -> torch.Tensor:
+        return self.encoder.projection(self.encoder.layers[1](F.linear(F.normalize(guidance), self.w_g)))
+
+    def project(self, x_t: torch.Tensor) -> torch.Tensor:
+        return F.linear(x_t, self.w_x)
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
+        first = self.project(x_t) + self.denoiser.step_bias(t) + self.encode(guidance)
+        return self.denoiser.output_layer(self.denoiser.activations(first))
+
+
+def dense_plain(case: Case) -> Prepared:
+    """The guided loop as it is usually written: two passes of the whole network a step."""
+
+    def predict(network: _DenseNetwork, x_t: torch.Tensor, t: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
+        unguided = network(x_t, t, torch.zeros_like(history))
+        return unguided + case.guidance_scale * (network(x_t, t, history) - unguided)
+
+    return _dense(case, lambda network, history: lambda x_t, t: predict(network, x_t, t, history))
+
+
+def dense_shared(case: Case) -> Prepared:
+    """The same loop, where the branches share what they can: encoded guidance, first product, output layer."""
+
+    def predictor(network: _DenseNetwork, history: torch.Tensor) -> Any:
+        code = network.encode(history)
+
+        def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            first = network.project(x_t) + network.denoiser.step_bias(t)
+            unguided, guided = (network.denoiser.activations(layer) for layer in (first, first + code))
+            return network.denoiser.output_layer(torch.lerp(unguided, guided, case.guidance_scale))
+
+        return predict
+
+    return _dense(case, predictor)
+
+
+def _dense(case: Case, predictor: Any) -> Prepared:
+    config, train_data, trainer = _load(case)
+    model = trainer.model.eval()
+    network = _DenseNetwork(model)
+    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
+    coefficients = list(zip(*(c.tolist() for c in model.schedule.step_coefficients("x0"))))
+
+    @torch.no_grad()
+    def run() -> None:
+        for users in batches:
+            x_t = model.histories.select(users).dense()
+            predict = predictor(network, x_t)
+            for step in reversed(range(model.schedule.steps)):
+                alpha, beta = coefficients[step]
+                prediction = predict(x_t, torch.tensor([step]))
+                x_t = beta * prediction + alpha * x_t if alpha else prediction
+
+    return _prepared(case, train_data, model, run, None)
+
+
+def train(case: Case) -> Prepared:
+    """One epoch of training."""
+    _, train_data, trainer = _load(case)
+    epoch = iter(range(10**6))
+
+    def run() -> None:
+        trainer._train_epoch(train_data, next(epoch))
+
+    return _prepared(case, train_data, trainer.model, run, _train_flops(case, train_data, trainer.model))
+
+
+def _train_flops(case: Case, train_data: Any, model: Any) -> float | None:
+    """Multiplications and additions of an epoch's matrix products; None for other models.
+
+    Of the input layer the product and its weight's gradient, of the output layer also the features' gradient; or with
+    the expanded square, twice ``h x h x n`` a batch.
+    """
+    if not hasattr(model, "denoiser"):
+        return None
+    users = len(_users(train_data))
+    n, h = model.n_items, case.hidden
+    of_output = min(3 * users * n * h, -(-users // BATCH_SIZE) * 2 * n * h * h)
+    return 2.0 * (2 * users * n * h + of_output)
+
+
+def matmul_rate(threads: int, size: int = 2048) -> float:
+    """The best rate of a square float32 matrix product, in GFLOP/s."""
+    torch.set_num_threads(threads)
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(10):
+        started = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds) / 1e9

@@ -1,0 +1,49 @@
+"""An epoch of training: users a second, peak memory, and how far from the machine's matmul rate.
+
+    python benchmarks/training.py [--quick] [--repeats=7] [--threads=N] [--output=benchmarks/training.json]
+
+Every model is trained by the same trainer, in batches of 400 users.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import make_ml_1m_clean, make_synthetic, working_folder
+from harness import Case, add_floor, measure, parse_arguments, table, write
+from tasks import matmul_rate
+
+_BASELINE = "MultiVAE"
+
+
+def models(dataset: str, hidden: int) -> list[Case]:
+    """The field at five steps."""
+    return [
+        Case("MultiVAE", "MultiVAE", dataset, "train", hidden),
+        Case("RecBole's DiffRec", "RecBoleDiffRec", dataset, "train", hidden, steps=5),
+        Case("DiffRec", "DiffRec", dataset, "train", hidden, steps=5),
+        Case("CFGDiffRec", "CFGDiffRec", dataset, "train", hidden, steps=5, guidance_scale=1.0),
+    ]
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=7)
+    with working_folder():
+        fields = [(models("ml-100k", 300), arguments.repeats)]
+        if not arguments.quick:
+            fields += [
+                (models(make_ml_1m_clean(), 1000), arguments.repeats),
+                (models(make_synthetic(n_items=10_000, n_users=6_000, per_user=50), 1000), 3),
+                (models(make_synthetic(n_items=35_000, n_users=6_000, per_user=50), 1000), 3),
+                (models(make_synthetic(n_items=100_000, n_users=2_000, per_user=50), 1000), 2),
+            ]
+        rows = [row for cases, repeats in fields for row in measure(cases, repeats, arguments.threads)]
+        add_floor(rows, matmul_rate(arguments.threads))
+    write(rows, arguments.threads, arguments.output)
+    print(table(rows, _BASELINE))
+    print(f"\nroofline: {rows[0]['matmul_gflop_per_second']:.0f} GFLOP/s in a square float32 matrix product;")
+    print("over floor: our time over that of the matrix products needed, at this rate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Sparse vectors over the items, and linear maps of them that cost what their entries cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# The least length that a vector is divided by when it is normalised: torch.nn.functional.normalize's.
+_MIN_NORM = 1e-12
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Sparse vectors, one a row: ``vectors[row[e], items[e]] += values[e]``.
+
+    Args:
+        row: row of each entry, ascending, int64, shape ``(E,)``.
+        items: item of each entry, int64, shape ``(E,)``.
+        values: float, shape ``(E,)``; entries of value 0 may be there as padding.
+        n_rows: number of rows ``B``.
+        n_items: number of items ``n``.
+    """
+
+    row: torch.Tensor
+    items: torch.Tensor
+    values: torch.Tensor
+    n_rows: int
+    n_items: int
+
+    @classmethod
+    def of_dense(cls, matrix: torch.Tensor) -> SparseRows:
+        """The nonzero entries of a matrix of shape ``(B, n)``."""
+        row, items = matrix.nonzero(as_tuple=True)
+        return cls(row, items, matrix[row, items], *matrix.shape)
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(B, n)``."""
+        return self.n_rows, self.n_items
+
+    def dense(self) -> torch.Tensor:
+        """Shape ``(B, n)``."""
+        return self.add_to(self.values.new_zeros(self.shape))
+
+    def add_to(self, matrix: torch.Tensor) -> torch.Tensor:
+        """Add the entries to a matrix of shape ``(B, n)`` in place, and return it."""
+        return matrix.index_put_((self.row, self.items), self.values.to(matrix.dtype), accumulate=True)
+
+    def scaled(self, factor: torch.Tensor) -> SparseRows:
+        """Each row times its ``factor``, of shape ``(B,)`` or ``(1,)``."""
+        return replace(self, values=self.values * factor.to(self.values.dtype).expand(self.n_rows)[self.row])
+
+    def squared_norm(self) -> torch.Tensor:
+        """Squared length of each row, shape ``(B,)``. No item may occur twice in a row."""
+        return self.values.new_zeros(self.n_rows).index_add_(0, self.row, self.values.square())
+
+    def dot(self, vector: torch.Tensor) -> torch.Tensor:
+        """The inner product of each row with ``vector``, of shape ``(n,)``; shape ``(B,)``, differentiable by it."""
+        terms = vector[self.items] * self.values.to(vector.dtype)
+        return terms.new_zeros(self.n_rows).index_add(0, self.row, terms)
+
+    def times(self, table: torch.Tensor) -> torch.Tensor:
+        """The matrix product with ``table``: for each row, the weighted sum of its items' rows of the table.
+
+        Args:
+            table: shape ``(n, k)``.
+
+        Returns:
+            shape ``(B, k)``, of the table's type; differentiable with respect to the table.
+        """
+        offsets = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
+        values = self.values.to(table.dtype)
+        return F.embedding_bag(self.items, table, offsets, mode="sum", per_sample_weights=values)
+
+
+class ItemProjection(nn.Module):
+    """A linear map from the items, without a bias.
+
+    Its weight is kept as a table of one row an item, so that the product with a sparse vector is a sum of rows.
+
+    Args:
+        n_items: number of items ``n``.
+        output_size: ``k``.
+    """
+
+    def __init__(self, n_items: int, output_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_items, output_size))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, x: torch.Tensor | SparseRows) -> torch.Tensor:
+        """Shapes ``(B, n)`` to ``(B, k)``."""
+        return times(x, self.weight)
+
+
+def times(x: torch.Tensor | SparseRows, table: torch.Tensor) -> torch.Tensor:
+    """The matrix product of ``x``, of shape ``(B, n)``, with ``table``, of shape ``(n, k)``."""
+    return x.times(table) if isinstance(x, SparseRows) else x @ table
+
+
+def normalised(x: torch.Tensor | SparseRows) -> torch.Tensor | SparseRows:
+    """Each row of ``x``, of shape ``(B, n)``, divided by its length; rows of zeros stay."""
+    if isinstance(x, SparseRows):
+        return x.scaled(inverse_norm(x.squared_norm()))
+    return F.normalize(x, dim=-1)
+
+
+def inverse_norm(squared_norm: torch.Tensor) -> torch.Tensor:
+    """What ``normalised`` multiplies a row of this squared length by, elementwise."""
+    return 1 / squared_norm.clamp(min=0).sqrt().clamp(min=_MIN_NORM)
+
+
+def squared_norm(x: torch.Tensor | SparseRows) -> torch.Tensor:
+    """Squared length of each row of ``x``, shape ``(B,)``."""
+    return x.squared_norm() if isinstance(x, SparseRows) else x.square().sum(dim=-1)
+
+
+def dropped(x: torch.Tensor | SparseRows, dropout_prob: float) -> torch.Tensor | SparseRows:
+    """Dropout (Srivastava et al. 2014): each entry is zeroed with probability ``dropout_prob``, the others scaled up.
+
+    On a CPU four times faster than ``torch.nn.functional.dropout``, from 16 random bits an entry: the probability is
+    rounded to a multiple of 2^-16, and the scale is exact for the rounded one.
+    """
+    if isinstance(x, SparseRows):
+        return replace(x, values=_dropped(x.values, dropout_prob))
+    return _dropped(x, dropout_prob)
+
+
+def _dropped(values: torch.Tensor, dropout_prob: float) -> torch.Tensor:
+    levels = 2**16
+    dropped_levels = round(dropout_prob * levels)
+    if dropped_levels == levels:
+        return torch.zeros_like(values)
+    words = torch.empty(values.numel() // 4 + 1, dtype=torch.int64, device=values.device).random_(-(2**63), None)
+    bits = words.view(torch.int16)[: values.numel()].view(values.shape)
+    return (values * (bits >= dropped_levels - levels // 2)).mul_(levels / (levels - dropped_levels))

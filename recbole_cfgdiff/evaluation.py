@@ -1,0 +1,87 @@
+"""RecBole's full-ranking evaluation, without the work that does not depend on the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy, deepcopy
+from typing import Any
+
+import torch
+from recbole.evaluator import Collector
+
+
+class SparseCollector(Collector):
+    """RecBole's ``Collector``, which marks each user's targets in a matrix of users x items to look up the few that
+    were recommended; here they are looked up in a sorted list."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._needs_items, self._needs_hits = (self.register.need(name) for name in ("rec.items", "rec.topk"))
+        # What is done here is not done again by RecBole's method.
+        setattr(self.register, "rec.items", False)
+        setattr(self.register, "rec.topk", False)
+
+    def eval_batch_collect(
+        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
+    ) -> None:
+        """Collect the recommended items, and which of them are targets, of a batch of users. Arguments as RecBole's."""
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        if not (self._needs_items or self._needs_hits):
+            return
+        items = torch.topk(scores_tensor, max(self.topk), dim=-1).indices
+        if self._needs_items:
+            self.data_struct.update_tensor("rec.items", items)
+        if self._needs_hits:
+            self.data_struct.update_tensor("rec.topk", _hits(items, scores_tensor.shape[1], positive_u, positive_i))
+
+
+def _hits(items: torch.Tensor, n_items: int, positive_u: torch.Tensor, positive_i: torch.Tensor) -> torch.Tensor:
+    """Whether each recommended item is a target, and in the last column the number of targets; int32, ``(B, k + 1)``.
+
+    Args:
+        items: recommended items, shape ``(B, k)``.
+        n_items: number of items ``n``.
+        positive_u: row of each target, shape ``(P,)``.
+        positive_i: item of each target, shape ``(P,)``.
+    """
+    targets = (positive_u * n_items + positive_i).unique().to(items.device)
+    n_targets = torch.bincount(targets // n_items, minlength=len(items))
+    rows = torch.arange(len(items), device=items.device)[:, None]
+    hits = torch.isin(rows * n_items + items, targets)
+    return torch.cat([hits.int(), n_targets[:, None].int()], dim=1)
+
+
+@torch.no_grad()
+def evaluate_guidance_scales(
+    trainer: Any, eval_data: Any, guidance_scales: Sequence[float]
+) -> dict[float, dict[str, float]]:
+    """The metrics of the trainer's model, as it is, under each guidance scale, by full ranking.
+
+    Histories, masks and whatever else does not depend on the scale are computed once, and one scale's scores are held
+    at a time.
+
+    Args:
+        trainer: of a ``DiffRec`` or a variant, trained or with loaded weights.
+        eval_data: a loader of full ranking.
+        guidance_scales: any finite numbers, each once.
+
+    Returns:
+        metrics by scale; the model's ``guidance_scale`` stays as it is.
+    """
+    model = trainer.model
+    model.eval()
+    collectors = {scale: _emptied(trainer.eval_collector) for scale in guidance_scales}
+    for interaction, history_index, positive_u, positive_i in eval_data:
+        history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
+        for scores, collector in zip(model.guidance_sweep(history, guidance_scales), collectors.values()):
+            scores[:, 0] = -torch.inf  # RecBole's padding item
+            scores[history_index] = -torch.inf
+            collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
+    return {scale: trainer.evaluator.evaluate(collector.get_data_struct()) for scale, collector in collectors.items()}
+
+
+def _emptied(collector: Collector) -> Collector:
+    """A collector of the same metrics and the same facts about the data."""
+    other = copy(collector)
+    other.data_struct = deepcopy(collector.data_struct)
+    return other
