@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from recbole_cfgdiff.diffusion import (
     Denoiser,
     NoiseSchedule,
+    SparseRows,
     drop_guidance,
     guided_prediction,
     make_betas,
@@ -29,6 +30,10 @@ def a_denoiser(encoder="raw", seed=0, embedding_size=4):
     return denoiser.double().eval()
 
 
+def guided(denoiser, x_t, t, guidance, scale):
+    return guided_prediction(lambda code: denoiser(x_t, t, code), denoiser.encode(guidance), scale)
+
+
 def a_batch(seed=0):
     generator = torch.Generator().manual_seed(seed)
     x_t = torch.randn(BATCH, N_ITEMS, generator=generator, dtype=torch.float64)
@@ -39,17 +44,18 @@ def a_batch(seed=0):
 @given(encoders, seeds)
 def test_scale_one_is_conditional_and_scale_zero_unconditional(encoder, seed):
     denoiser, (x_t, t, guidance) = a_denoiser(encoder, seed), a_batch(seed)
-    assert torch.equal(guided_prediction(denoiser, x_t, t, guidance, 1), denoiser(x_t, t, guidance))
-    assert torch.equal(guided_prediction(denoiser, x_t, t, guidance, 0), denoiser(x_t, t))
-    assert not torch.equal(denoiser(x_t, t, guidance), denoiser(x_t, t))
+    conditional = denoiser(x_t, t, denoiser.encode(guidance))
+    assert torch.equal(guided(denoiser, x_t, t, guidance, 1), conditional)
+    assert torch.equal(guided(denoiser, x_t, t, guidance, 0), denoiser(x_t, t))
+    assert not torch.equal(conditional, denoiser(x_t, t))
 
 
 @given(encoders, seeds, scales)
 def test_a_single_step_is_linear_in_the_scale(encoder, seed, scale):
     denoiser, (x_t, t, guidance) = a_denoiser(encoder, seed), a_batch(seed)
-    conditional, unconditional = denoiser(x_t, t, guidance), denoiser(x_t, t)
+    conditional, unconditional = denoiser(x_t, t, denoiser.encode(guidance)), denoiser(x_t, t)
     expected = unconditional + scale * (conditional - unconditional)
-    torch.testing.assert_close(guided_prediction(denoiser, x_t, t, guidance, scale), expected)
+    torch.testing.assert_close(guided(denoiser, x_t, t, guidance, scale), expected)
 
 
 @given(encoders, seeds, st.floats(0.1, 8))
@@ -59,7 +65,7 @@ def test_a_user_without_history_gets_the_unconditional_scores(encoder, seed, sca
     schedule = NoiseSchedule(make_betas("linear", 5, 0.1, 0.01, 0.5, True))
 
     def scores(scale):
-        return reverse_process(schedule, "x0", lambda x, t: guided_prediction(denoiser, x, t, guidance, scale), x_T)
+        return reverse_process(schedule, "x0", lambda x, t: guided(denoiser, x, t, guidance, scale), x_T)
 
     torch.testing.assert_close(scores(scale)[0], scores(0)[0], rtol=1e-12, atol=1e-12)
     assert not torch.allclose(scores(scale)[1:], scores(0)[1:])
@@ -69,7 +75,7 @@ def test_a_user_without_history_gets_the_unconditional_scores(encoder, seed, sca
 def test_guidance_is_dropped_for_whole_users_at_the_given_rate(seed, p_uncond):
     torch.manual_seed(seed)
     guidance = torch.rand(4000, 2) + 0.1
-    dropped = drop_guidance(guidance, p_uncond)
+    dropped = drop_guidance(SparseRows.of_dense(guidance), p_uncond).dense()
     is_null = (dropped == 0).all(dim=1)
     assert torch.equal(dropped[~is_null], guidance[~is_null])
     assert abs(is_null.float().mean().item() - p_uncond) < 0.05
@@ -81,14 +87,15 @@ def test_guidance_is_dropped_for_whole_users_at_the_given_rate(seed, p_uncond):
 @pytest.mark.parametrize(("p_uncond", "learns"), [(1.0, False), (0.0, True)])
 def test_the_encoder_has_no_gradient_where_all_guidance_is_dropped(encoder, p_uncond, learns):
     denoiser, (x_t, t, guidance) = a_denoiser(encoder), a_batch()
-    denoiser(x_t, t, drop_guidance(guidance, p_uncond)).square().sum().backward()
+    code = denoiser.encode(drop_guidance(SparseRows.of_dense(guidance), p_uncond))
+    denoiser(x_t, t, code).square().sum().backward()
     gradients = [parameter.grad for parameter in denoiser.guidance_encoder.parameters()]
     assert all(bool(gradient.any()) == learns for gradient in gradients)
 
 
 def test_guidance_counts_by_direction_not_by_length():
-    denoiser, (x_t, t, guidance) = a_denoiser(), a_batch()
-    torch.testing.assert_close(denoiser(x_t, t, guidance), denoiser(x_t, t, 7 * guidance))
+    denoiser, (_, _, guidance) = a_denoiser(), a_batch()
+    torch.testing.assert_close(denoiser.encode(guidance), denoiser.encode(7 * guidance))
 
 
 def test_an_unknown_encoder_is_named():
@@ -104,12 +111,16 @@ def test_the_split_first_layer_is_the_layer_on_the_concatenation(seed, depth):
     x_t, t, guidance = a_batch(seed)
     time = denoiser.time_layer(timestep_embedding(t, 4).double()).expand(BATCH, -1)
     concatenation = torch.cat([x_t, time, torch.nn.functional.normalize(guidance)], dim=1)
-    blocks = (denoiser.input_layer, denoiser.time_projection, denoiser.guidance_encoder.projection)
-    weight = torch.cat([block.weight for block in blocks], dim=1)
-    hidden = torch.tanh(concatenation @ weight.T + denoiser.input_layer.bias)
+    blocks = (
+        denoiser.input_layer.weight,
+        denoiser.time_projection.weight.T,
+        denoiser.guidance_encoder.projection.weight,
+    )
+    hidden = torch.tanh(concatenation @ torch.cat(blocks) + denoiser.input_bias)
     for layer in denoiser.hidden_layers:
         hidden = torch.tanh(layer(hidden))
-    torch.testing.assert_close(denoiser(x_t, t, guidance), denoiser.output_layer(hidden))
+    prediction = denoiser(x_t, t, denoiser.encode(SparseRows.of_dense(guidance)))
+    torch.testing.assert_close(prediction, denoiser.output_layer(hidden))
 
 
 def test_the_first_layer_is_initialised_as_one():

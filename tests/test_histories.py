@@ -30,7 +30,7 @@ def test_histories_keep_order_and_count_duplicates_once(pairs):
 
 @given(pairs, st.lists(st.integers(0, N_USERS - 1), min_size=1, max_size=8))
 def test_dense_rows_are_multi_hot(pairs, users):
-    dense = histories_of(pairs).dense(torch.tensor(users))
+    dense = histories_of(pairs).select(torch.tensor(users)).dense()
     expected = torch.zeros(len(users), N_ITEMS)
     for row, user in enumerate(users):
         expected[row, in_order(pairs, user)] = 1
@@ -39,7 +39,7 @@ def test_dense_rows_are_multi_hot(pairs, users):
 
 @given(pairs, st.floats(0, 1), st.floats(0, 2))
 def test_recency_weights_rise_linearly_within_each_user(pairs, w_min, w_max):
-    dense = histories_of(pairs).weighted_by_recency(w_min, w_max).dense(torch.arange(N_USERS))
+    dense = histories_of(pairs).weighted_by_recency(w_min, w_max).select(torch.arange(N_USERS)).dense()
     for user in range(N_USERS):
         items = in_order(pairs, user)
         expected = np.linspace(w_min, w_max, len(items))

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from recbole.model.general_recommender import diffrec as recbole_module
 from recbole.model.general_recommender.diffrec import DiffRec as RecBoleDiffRec
 
 from recbole_cfgdiff import data
 from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.diffusion import denoiser as our_denoiser
 from recbole_cfgdiff.diffusion.schedule import NOISE_SCHEDULES
 from recbole_cfgdiff.model import DiffRec
 
@@ -49,6 +51,16 @@ CASES = [
 SCORES_BEYOND_FLOAT32 = {"noise_schedule": "cosine", "mean_type": "eps"}
 
 
+@pytest.fixture(autouse=True)
+def one_dropout_mask(monkeypatch):
+    """Draw our dropout as torch draws RecBole's, so that a seed gives both the same mask."""
+
+    def dropped(x, dropout_prob):
+        return F.dropout(x if isinstance(x, torch.Tensor) else x.dense(), dropout_prob)
+
+    monkeypatch.setattr(our_denoiser, "dropped", dropped)
+
+
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_losses_and_scores_are_those_of_recbole(options, tiny, monkeypatch):
     theirs, ours, batch = a_pair(tiny, **options)
@@ -59,7 +71,7 @@ def test_losses_and_scores_are_those_of_recbole(options, tiny, monkeypatch):
     noise = torch.randn(x_start.shape, generator=generator)
 
     torch.manual_seed(1)
-    losses = ours.losses(x_start, None, t, noise)
+    losses = ours.losses(x_start, None, t, noise.clone())
     expected = their_losses(theirs, batch, t, noise, monkeypatch)
     torch.testing.assert_close(losses, expected.float(), rtol=1e-5, atol=0)
 
@@ -74,16 +86,28 @@ def in_float64(theirs, ours, monkeypatch):
     """Make both compute in float64: with eps and the cosine schedule scores are some 100, where neighbouring float32
     numbers lie 1e-5 apart. RecBole's float32 result is then 7e-5 from its own float64 one."""
     theirs.double(), ours.double()
-    their_history, our_history = theirs.get_rating_matrix, ours.histories.dense
+    their_history = theirs.get_rating_matrix
     monkeypatch.setattr(theirs, "get_rating_matrix", lambda users: their_history(users).double())
-    monkeypatch.setattr(ours.histories, "dense", lambda users: our_history(users).double())
+    ours.histories.values = ours.histories.values.double()
     embed = recbole_module.timestep_embedding
     monkeypatch.setattr(recbole_module, "timestep_embedding", lambda t, size: embed(t, size).double())
     monkeypatch.setattr(theirs, "_extract_into_tensor", lambda values, t, shape: values[t].unsqueeze(-1).expand(shape))
 
 
+def test_noise_in_each_step_is_that_of_recbole(tiny):
+    """Where it must run over the items, with ``norm`` here."""
+    theirs, ours, batch = a_pair(tiny, sampling_noise=True, norm=True)
+    theirs.eval(), ours.eval()
+    scores = []
+    for model in (theirs, ours):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            scores.append(model.full_sort_predict(batch))
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-5)
+
+
 def test_scores_from_a_noised_start_are_those_of_recbole(tiny):
-    theirs, ours, batch = a_pair(tiny, sampling_steps=3, sampling_noise=True)
+    theirs, ours, batch = a_pair(tiny, sampling_steps=3)
     theirs.eval(), ours.eval()
     scores = []
     for model in (theirs, ours):
@@ -98,7 +122,7 @@ def test_the_gradients_are_those_of_recbole(tiny, monkeypatch):
     x_start, _ = ours.training_example(batch["user_id"])
     t, noise = torch.arange(len(batch)) % ours.schedule.steps, torch.randn(x_start.shape)
     torch.manual_seed(1)
-    ours.losses(x_start, None, t, noise).mean().backward()
+    ours.losses(x_start, None, t, noise.clone()).mean().backward()
     monkeypatch.setattr(theirs, "sample_timesteps", lambda *_: (t, torch.ones(len(t))))
     monkeypatch.setattr(torch, "randn_like", lambda _: noise)
     torch.manual_seed(1)

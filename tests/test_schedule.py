@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_cfgdiff.diffusion import NoiseSchedule, make_betas
+from recbole_cfgdiff.diffusion import NoiseSchedule, SparseRows, make_betas
 from recbole_cfgdiff.diffusion.schedule import NOISE_SCHEDULES
 
 
@@ -43,7 +43,7 @@ def test_x_start_is_recovered_from_the_true_noise(schedule, seed):
     noise = torch.randn(schedule.steps, 3, generator=generator, dtype=torch.float64)
     t = torch.arange(schedule.steps)
     usable = schedule.alphas_cumprod > 1e-6
-    recovered = schedule.predict_x_start(schedule.q_sample(x_start, t, noise), t, noise)
+    recovered = schedule.predict_x_start(schedule.q_sample(SparseRows.of_dense(x_start), t, noise), t, noise)
     torch.testing.assert_close(recovered[usable], x_start[usable], rtol=1e-6, atol=1e-6)
 
 
@@ -57,17 +57,41 @@ def test_linear_var_makes_the_variance_linear(steps, noise_scale):
 def test_without_noise_the_schedule_is_the_identity():
     schedule = a_schedule(noise_scale=0)
     x, t = torch.randn(5, 3), torch.arange(5)
-    torch.testing.assert_close(schedule.q_sample(x, t, torch.randn(5, 3)), x)
+    torch.testing.assert_close(schedule.q_sample(SparseRows.of_dense(x), t, torch.randn(5, 3)), x)
     torch.testing.assert_close(schedule.posterior_mean(x, torch.randn(5, 3), t), x)
     assert (schedule.loss_weights("x0") == 1).all()
 
 
 @pytest.mark.parametrize("mean_type", ["x0", "eps"])
 @pytest.mark.parametrize("noise_schedule", NOISE_SCHEDULES)
-def test_loss_weights_are_positive_and_start_at_one(noise_schedule, mean_type):
-    weights = a_schedule(noise_schedule).loss_weights(mean_type)
-    assert weights[0] == 1
-    assert (weights > 0).all()
+def test_loss_weights_are_positive(noise_schedule, mean_type):
+    assert (a_schedule(noise_schedule).loss_weights(mean_type) > 0).all()
+
+
+@pytest.mark.parametrize("noise_schedule", NOISE_SCHEDULES)
+def test_the_first_step_counts_the_error_of_x_start_once_or_by_half(noise_schedule):
+    schedule = a_schedule(noise_schedule)
+    assert schedule.loss_weights("x0")[0] == 1
+    x_start, noise, predicted = torch.randn(3, 1, 4, dtype=torch.float64)
+    t = torch.tensor([0])
+    x_t = schedule.q_sample(SparseRows.of_dense(x_start), t, noise)
+    half_error = (x_start - schedule.predict_x_start(x_t, t, predicted)).square().sum() / 2
+    weighted = schedule.loss_weights("eps")[0] * (noise - predicted).square().sum()
+    torch.testing.assert_close(weighted, half_error, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("mean_type", ["x0", "eps"])
+@given(schedules, st.integers(0, 2**32 - 1))
+def test_the_affine_step_is_the_posterior_mean_at_the_predicted_x_start(mean_type, schedule, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x_t, prediction = torch.randn(2, schedule.steps, 3, generator=generator, dtype=torch.float64)
+    t = torch.arange(schedule.steps)
+    x_start = prediction if mean_type == "x0" else schedule.predict_x_start(x_t, t, prediction)
+    alpha, beta = (coefficient[:, None] for coefficient in schedule.step_coefficients(mean_type))
+    expected = schedule.posterior_mean(x_start, x_t, t)
+    finite = expected.isfinite().all(dim=1)
+    assert finite[0]
+    torch.testing.assert_close((alpha * x_t + beta * prediction)[finite], expected[finite], rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize(

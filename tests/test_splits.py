@@ -125,7 +125,7 @@ def test_held_out_users_are_tested_on_rows_that_are_not_in_their_input(targets, 
     assert set(rows_of(test)) == target_rows
     trainer = _make_trainer(config, train)
     for user in users:
-        history = trainer.model.histories.dense(torch.tensor([user]))[0].nonzero().flatten().tolist()
+        history = trainer.model.histories.select(torch.tensor([user])).dense()[0].nonzero().flatten().tolist()
         assert {(user, item) for item in history} == {row for row in train_rows if row[0] == user}
         # Training rows, and nothing else, are left out of the ranking.
         assert set(test.uid2history_item[user].tolist()) == set(history)
@@ -140,7 +140,7 @@ def test_metrics_of_held_out_users_equal_a_hand_computation(tiny):
     result = trainer.evaluate(test, load_best_model=False)
     targets, recall, ndcg = rows_of(test), [], []
     for user in test.uid_list.tolist():
-        history = trainer.model.histories.dense(torch.tensor([user]))
+        history = trainer.model.histories.select(torch.tensor([user])).dense()
         scores = trainer.model.score(history)[0].detach().masked_fill(history[0] > 0, -np.inf)
         scores[0] = -np.inf
         wanted = {item for owner, item in targets if owner == user}

@@ -29,6 +29,8 @@ from recbole_cfgdiff.diffusion.sparse import SparseRows, inverse_norm, squared_n
 
 # Users at a time in the steps, so that what they hold stays in the processor's cache.
 _CHUNK = 512
+# How many values of each weight are compared to tell whether it has changed.
+_SAMPLE_SIZE = 1000
 # Rows of the scores start at multiples of so many numbers: matrix products are up to 1.5 times slower otherwise.
 _ALIGNMENT = 16
 
@@ -71,7 +73,7 @@ class HiddenProcess:
             raise ValueError("sampling_noise with norm or with eps: only the process over the items is exact")
         self._denoiser = denoiser
         self._weights = [denoiser.input_layer.weight, denoiser.output_layer.weight, denoiser.output_layer.bias]
-        self._versions = self._read_versions()
+        self._versions, self._samples = self._read_versions(), self._read_samples()
         w_x, w_o, b_o = self._weights
         self._hidden_size = w_x.shape[1]
         self._table = torch.cat([w_x, w_o, b_o[:, None]], dim=1) if denoiser.norm else w_x.detach()
@@ -85,11 +87,16 @@ class HiddenProcess:
         self._noise_factor = torch.linalg.qr(w_x, mode="r").R if sampling_noise else None
 
     def _read_versions(self) -> list[tuple[int, int]]:
-        return [(weight.data_ptr(), weight._version) for weight in self._weights]
+        return [(weight.data_ptr(), weight._version) for weight in self._denoiser.parameters()]
+
+    def _read_samples(self) -> torch.Tensor:
+        """Some values of every weight: torch's fused optimisers change weights without counting it in ``_version``."""
+        weights = [weight.detach().flatten() for weight in self._denoiser.parameters()]
+        return torch.cat([weight[:: len(weight) // _SAMPLE_SIZE + 1] for weight in weights])
 
     def is_current(self) -> bool:
         """Whether the weights are still those that the products were computed from."""
-        return self._read_versions() == self._versions
+        return self._read_versions() == self._versions and torch.equal(self._read_samples(), self._samples)
 
     @torch.no_grad()
     def scores(
