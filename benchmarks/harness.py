@@ -74,25 +74,26 @@ def parse_arguments(description: str, output: Path, repeats: int) -> argparse.Na
 
 
 def measure(cases: Sequence[Case], repeats: int, threads: int) -> list[dict[str, Any]]:
-    """Run all cases ``repeats`` times, in turn, after one run each to warm up; a row for each."""
+    """Run all cases ``repeats`` times, in turn, after one more run each to warm up; a row for each. A single run is
+    without warming up."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["recbole_cfgdiff.quick_start", "tasks"])
     workers = []
     for case in cases:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(case, threads, theirs), daemon=True)
+        connection, of_worker = context.Pipe()
+        process = context.Process(target=_work, args=(case, threads, of_worker), daemon=True)
         process.start()
-        workers.append((process, ours))
-        facts = ours.recv()  # one at a time: loading is not to disturb the others, nor be disturbed
+        facts = connection.recv()
         if isinstance(facts, str):
             raise SystemExit(f"{case}: {facts}")
-        workers[-1] = (process, ours, facts)
+        workers.append((process, connection, facts))
     runs: list[list[tuple[float, float]]] = [[] for _ in cases]
-    for repeat in range(repeats + 1):
+    n_warming = 1 if repeats > 1 else 0
+    for repeat in range(n_warming + repeats):
         for (_, connection, _), measured in zip(workers, runs):
             connection.send("run")
             result = connection.recv()
-            if repeat > 0:
+            if repeat >= n_warming:
                 measured.append(result)
     for process, connection, _ in workers:
         connection.send("stop")
@@ -193,7 +194,7 @@ def write(rows: list[dict[str, Any]], threads: int, output: Path) -> None:
 def table(rows: list[dict[str, Any]], baseline: str) -> str:
     """A Markdown table: a line a row, the ratio to the row of the same data set called ``baseline``."""
     lines = [
-        f"| data | model | T | scale | seconds: median (min to max) | users/s | time / {baseline} | peak MB | over floor |",
+        f"| data | model | T | scale | seconds: median (range) | users/s | time / {baseline} | peak MB | over floor |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     of_baseline = {row["dataset"]: row["seconds_median"] for row in rows if row["model"] == baseline}

@@ -51,19 +51,20 @@ def sweeps(dataset: str, hidden: int) -> list[Case]:
 def main() -> None:
     arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=5)
     with working_folder():
-        fields = [([*models("ml-100k", 300), *loops("ml-100k", 300)], 2 if arguments.quick else arguments.repeats)]
-        if not arguments.quick:
-            ml_1m = make_ml_1m_clean()
-            plain_100 = Case(
-                "plain dense loop", "CFGDiffRec", ml_1m, "dense_plain", 1000, steps=100, guidance_scale=2.0
-            )
-            yelp_size = make_synthetic(n_items=35_000, n_users=6_000, per_user=50)
-            fields += [
-                ([*models(ml_1m, 1000), *loops(ml_1m, 1000), *sweeps(ml_1m, 1000)], arguments.repeats),
+        if arguments.quick:
+            fields = [([*models("ml-100k", 300), *loops("ml-100k", 300)[-3:]], 2)]
+        else:
+            ml_1m, repeats = make_ml_1m_clean(), arguments.repeats
+            plain_100 = Case("plain dense loop", "CFGDiffRec", ml_1m, "dense_plain", 1000, 100, guidance_scale=2.0)
+            items_10k, items_35k = (make_synthetic(n_items, n_users=6_000, per_user=50) for n_items in (10_000, 35_000))
+            items_100k = make_synthetic(n_items=100_000, n_users=3_000, per_user=50)
+            fields = [
+                ([*models("ml-100k", 300), *loops("ml-100k", 300)], repeats),
+                ([*models(ml_1m, 1000), *loops(ml_1m, 1000), *sweeps(ml_1m, 1000)], repeats),
                 ([plain_100], 1),
-                (models(make_synthetic(n_items=10_000, n_users=6_000, per_user=50), 1000), arguments.repeats),
-                ([*models(yelp_size, 1000), *sweeps(yelp_size, 1000)], 3),
-                (models(make_synthetic(n_items=100_000, n_users=6_000, per_user=50), 1000), 3),
+                (models(items_10k, 1000), repeats),
+                ([*models(items_35k, 1000), *sweeps(items_35k, 1000)], 2),
+                (models(items_100k, 1000), 2),
             ]
         rows = [row for cases, repeats in fields for row in measure(cases, repeats, arguments.threads)]
         add_floor(rows, matmul_rate(arguments.threads))

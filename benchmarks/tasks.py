@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from harness import Case, Prepared
 from recbole.data.interaction import Interaction
 
-from recbole_cfgdiff import quick_start
+from recbole_cfgdiff import diffusion, quick_start
 from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.diffusion import losses
 
 BATCH_SIZE = 400
 
@@ -182,6 +183,12 @@ def train(case: Case) -> Prepared:
         trainer._train_epoch(train_data, next(epoch))
 
     return _prepared(case, train_data, trainer.model, run, _train_flops(case, train_data, trainer.model))
+
+
+def train_direct(case: Case) -> Prepared:
+    """``train`` without the expanded square."""
+    diffusion.squared_errors = losses.direct_squared_errors
+    return train(case)
 
 
 def _train_flops(case: Case, train_data: Any, model: Any) -> float | None:

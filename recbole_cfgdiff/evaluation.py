@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from recbole.evaluator import Collector
+from recbole.evaluator.collector import DataStruct
 
 
 class SparseCollector(Collector):
@@ -34,9 +35,24 @@ class SparseCollector(Collector):
         if self._needs_hits:
             self.data_struct.update_tensor("rec.topk", _hits(items, scores_tensor.shape[1], positive_u, positive_i))
 
+    def get_data_struct(self) -> DataStruct:
+        """What was collected, for the metrics; the next evaluation starts anew.
+
+        RecBole 1.2.1 moves all of it to the CPU, which fails for the numbers and counters that ItemCoverage,
+        AveragePopularity, GiniIndex, ShannonEntropy and TailPercentage need.
+        """
+        struct = self.data_struct._data_dict
+        plain = {name: value for name, value in struct.items() if not isinstance(value, torch.Tensor)}
+        for name in plain:
+            del struct[name]
+        collected = super().get_data_struct()
+        struct.update(plain)
+        collected._data_dict.update(plain)
+        return collected
+
 
 def _hits(items: torch.Tensor, n_items: int, positive_u: torch.Tensor, positive_i: torch.Tensor) -> torch.Tensor:
-    """Whether each recommended item is a target, and in the last column the number of targets; int32, ``(B, k + 1)``.
+    """Whether each recommended item is a target, and in the last column the number of targets; int64, ``(B, k + 1)``.
 
     Args:
         items: recommended items, shape ``(B, k)``.
@@ -48,7 +64,7 @@ def _hits(items: torch.Tensor, n_items: int, positive_u: torch.Tensor, positive_
     n_targets = torch.bincount(targets // n_items, minlength=len(items))
     rows = torch.arange(len(items), device=items.device)[:, None]
     hits = torch.isin(rows * n_items + items, targets)
-    return torch.cat([hits.int(), n_targets[:, None].int()], dim=1)
+    return torch.cat([hits, n_targets[:, None]], dim=1)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ class Histories:
         self.values = values
         self.n_items = n_items
         # Of the 1, 2, ... longest histories together.
-        self._most_entries = offsets.diff().sort(descending=True).values.cumsum(0).cpu()
+        self._most_entries = offsets.diff().sort(descending=True).values.cumsum(0).cpu().numpy()
 
     @classmethod
     def of_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> Histories:
@@ -101,11 +101,13 @@ class Histories:
         return SparseRows(row, self.items[position], self.values[position] * is_entry, len(users), self.n_items)
 
     def _n_entries(self, ends: torch.Tensor) -> int:
-        """How many entries the rows with these ends have.
-
-        A training step on an accelerator must not wait for the answer, and takes the most that so many different users
-        could have: the entries beyond are padding, of value 0.
-        """
-        if ends.device.type == "cpu" or not torch.is_grad_enabled():
+        """How many entries the rows with these ends have, or where it can't be asked for, the most that so many
+        different users could have: the entries beyond are padding, of value 0."""
+        if _may_wait_for(ends.device):
             return int(ends[-1])
         return int(self._most_entries[min(len(ends), len(self._most_entries)) - 1])
+
+
+def _may_wait_for(device: torch.device) -> bool:
+    """Whether to read a number off the device: a training step on an accelerator is not to wait for it."""
+    return device.type == "cpu" or not torch.is_grad_enabled()

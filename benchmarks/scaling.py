@@ -1,0 +1,112 @@
+"""How the time grows with items, users, interactions and steps: exponents, and a figure.
+
+    python benchmarks/scaling.py [--quick] [--repeats=3] [--threads=N] [--output=benchmarks/scaling.json]
+
+Generated data around 5,000 items, 2,000 users, 50 interactions a user and 5 steps; hidden width 1,000. The figure lies
+beside the JSON file, with the suffix .svg.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from datasets import make_synthetic, working_folder
+from harness import Case, measure, parse_arguments, write
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+_HIDDEN = 1000
+_MODELS = (
+    ("CFGDiffRec", "CFGDiffRec", 2.0),
+    ("DiffRec", "DiffRec", None),
+    ("RecBole's DiffRec", "RecBoleDiffRec", None),
+    ("MultiVAE", "MultiVAE", None),
+)
+_AXES: dict[str, tuple[int, ...]] = {
+    "items": (2_000, 5_000, 10_000, 20_000, 50_000),
+    "users": (1_000, 2_000, 4_000, 8_000),
+    "interactions a user": (50, 100, 200, 400),
+    "steps": (5, 10, 20, 40, 80),
+}
+_QUICK_AXES: dict[str, tuple[int, ...]] = {"items": (1_000, 2_000, 4_000), "steps": (5, 20)}
+
+
+def cases_at(axis: str, value: int) -> list[Case]:
+    """Every model's scoring, and CFGDiffRec's training, at one point of an axis."""
+    point = {"items": 5_000, "users": 2_000, "interactions a user": 50, "steps": 5, axis: value}
+    dataset = make_synthetic(point["items"], point["users"], point["interactions a user"])
+    scoring = [
+        Case(label, model, dataset, "score", _HIDDEN, None if model == "MultiVAE" else point["steps"], scale)
+        for label, model, scale in _MODELS
+        if not (axis == "steps" and model == "MultiVAE")
+    ]
+    return [*scoring, Case("CFGDiffRec, training", "CFGDiffRec", dataset, "train", _HIDDEN, point["steps"], 2.0)]
+
+
+def exponents(rows: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    """Of ``seconds = c * value^exponent``, fitted to the logarithms by least squares, for each axis and model."""
+    found = {}
+    for axis, model in dict.fromkeys((row["axis"], row["model"]) for row in rows):
+        points = [(row["value"], row["seconds_median"]) for row in rows if (row["axis"], row["model"]) == (axis, model)]
+        values, seconds = np.log(np.array(points)).T
+        found[axis, model] = float(np.polyfit(values, seconds, deg=1)[0])
+    return found
+
+
+def table(rows: list[dict[str, Any]], fitted: dict[tuple[str, str], float]) -> str:
+    """A Markdown table: a line an axis and model."""
+    lines = ["| axis | model | seconds, first to last point | exponent |", "|---|---|---|---|"]
+    for (axis, model), exponent in fitted.items():
+        of_line = [row for row in rows if (row["axis"], row["model"]) == (axis, model)]
+        first, last = of_line[0], of_line[-1]
+        lines.append(
+            f"| {axis}, {first['value']:,} to {last['value']:,} | {model} | "
+            f"{first['seconds_median']:.2f} to {last['seconds_median']:.2f} | {exponent:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(rows: list[dict[str, Any]], fitted: dict[tuple[str, str], float], path: Path) -> None:
+    """One panel an axis, both scales logarithmic."""
+    axes_names = list(dict.fromkeys(row["axis"] for row in rows))
+    figure, panels = plt.subplots(1, len(axes_names), figsize=(4 * len(axes_names), 4), layout="constrained")
+    for panel, axis in zip(panels, axes_names):
+        for model in dict.fromkeys(row["model"] for row in rows if row["axis"] == axis):
+            points = [row for row in rows if (row["axis"], row["model"]) == (axis, model)]
+            panel.loglog(
+                [row["value"] for row in points],
+                [row["seconds_median"] for row in points],
+                "o--" if "training" in model else "o-",
+                label=f"{model}: {fitted[axis, model]:.2f}",
+            )
+        panel.set_xlabel(axis)
+        panel.legend(title="exponent", fontsize=8, title_fontsize=8)
+        panel.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel("seconds for all users")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=3)
+    repeats = 1 if arguments.quick else arguments.repeats
+    rows = []
+    with working_folder():
+        for axis, values in (_QUICK_AXES if arguments.quick else _AXES).items():
+            for value in values:
+                measured = measure(cases_at(axis, value), repeats, arguments.threads)
+                rows += [{"axis": axis, "value": value, **row} for row in measured]
+    fitted = exponents(rows)
+    for row in rows:
+        row["exponent"] = fitted[row["axis"], row["model"]]
+    write(rows, arguments.threads, arguments.output)
+    draw(rows, fitted, arguments.output.with_suffix(".svg"))
+    print(table(rows, fitted))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A step of training: no waiting for the device, and the same step under compilation and mixed precision."""
+
+import shutil
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from recbole_cfgdiff import quick_start
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.model import histories as histories_module
+
+# What reads a result from the device: its size or its value decides how the host goes on.
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "is_nonzero", "equal")
+
+
+class Operations(TorchDispatchMode):
+    """Records the operations that would make the host wait for an accelerator."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.waiting = 0, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        self.count += 1
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype is torch.bool for index in args[1]
+        )
+        of_unknown_size = name == "repeat_interleave" and (kwargs or {}).get("output_size") is None
+        if by_mask or of_unknown_size or any(name.startswith(waiting) for waiting in WAITING):
+            self.waiting.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def a_model(dataset, model="CFGDiffRec", **options):
+    """A model in training, and a batch of all its users."""
+    config = Config(model, dataset, config_dict={"show_progress": False, **options})
+    _, train_data, _, _ = quick_start._load_data(config)
+    return quick_start._make_trainer(config, train_data).model.train(), train_data.user_list
+
+
+def loss_and_gradients(model, batch):
+    torch.manual_seed(0)
+    model.zero_grad()
+    loss = model.calculate_loss(batch)
+    loss.backward()
+    return loss.detach(), [parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("options", [{}, {"mean_type": "eps"}, {"noise_scale": 0.0}, {"norm": True}], ids=str)
+@pytest.mark.parametrize("model", ["DiffRec", "CFGDiffRec"])
+def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch):
+    model, batch = a_model(tiny, model, **options)
+    with Operations() as on_cpu:
+        expected = loss_and_gradients(model, batch)
+    # On the CPU the size of the batch's histories is read; elsewhere an upper bound of it is taken.
+    assert on_cpu.waiting == ["_local_scalar_dense"]
+    model.timestep_sampler.load_state_dict({k: 0 * v for k, v in model.timestep_sampler.state_dict().items()})
+    monkeypatch.setattr(histories_module, "_may_wait_for", lambda _: False)
+    assert len(model.histories.select(batch["user_id"][:5]).items) > model.histories.offsets[6]
+    with Operations() as operations:
+        got = loss_and_gradients(model, batch)
+    assert operations.count > 50 and operations.waiting == []
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
+def test_a_compiled_step_is_the_same_step(tiny):
+    plain, batch = a_model(tiny)
+    compiled, _ = a_model(tiny, torch_compile=True)
+    compiled.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(loss_and_gradients(compiled, batch), loss_and_gradients(plain, batch))
+
+
+def test_mixed_precision_comes_close(tiny, cli):
+    model, batch = a_model(tiny)
+    expected, _ = loss_and_gradients(model, batch)
+    torch.manual_seed(0)
+    with torch.autocast("cpu"):
+        loss = model.calculate_loss(batch)
+    assert loss.dtype is torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+    arguments = (f"--dataset={tiny}", "--epochs=2", "--show_progress=False", "--state=ERROR")
+    assert cli("--model=CFGDiffRec", "--enable_amp=True", *arguments).status == 0
+
+
+def test_adam_is_fused_and_the_same(tiny):
+    config = Config("CFGDiffRec", tiny, config_dict={"show_progress": False, "weight_decay": 0.1, "learner": "adamw"})
+    _, train_data, _, _ = quick_start._load_data(config)
+    trainer = quick_start._make_trainer(config, train_data)
+    model, batch = trainer.model.train(), train_data.user_list
+    assert trainer.optimizer.defaults["fused"]
+    weights = [parameter.detach().clone().requires_grad_() for parameter in model.parameters()]
+    plain = torch.optim.AdamW(weights, lr=config["learning_rate"], weight_decay=0.1)
+    for _ in range(3):
+        _, gradients = loss_and_gradients(model, batch)
+        for weight, gradient in zip(weights, gradients):
+            weight.grad = gradient
+        trainer.optimizer.step()
+        plain.step()
+    torch.testing.assert_close(list(model.parameters()), weights, rtol=1e-5, atol=1e-6)
