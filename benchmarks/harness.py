@@ -133,8 +133,6 @@ def _peak_memory() -> float:
 
 
 def _row(case: Case, facts: dict[str, Any], measured: list[tuple[float, float]]) -> dict[str, Any]:
-    seconds = [run[0] for run in measured]
-    median = statistics.median(seconds)
     return {
         "model": case.label,
         "dataset": case.dataset,
@@ -144,13 +142,22 @@ def _row(case: Case, facts: dict[str, Any], measured: list[tuple[float, float]])
         "hidden": case.hidden,
         "steps": case.steps,
         "guidance_scale": case.guidance_scale,
+        **summary(measured, facts["n_users"]),
+        "gflop": None if facts["n_flops"] is None else facts["n_flops"] / 1e9,
+    }
+
+
+def summary(measured: list[tuple[float, float]], n_users: int) -> dict[str, float]:
+    """Of runs, each its seconds and its peak memory in MiB, that handled ``n_users`` users each."""
+    seconds = [run[0] for run in measured]
+    median = statistics.median(seconds)
+    return {
         "seconds_median": median,
         "seconds_min": min(seconds),
         "seconds_max": max(seconds),
         "repeats": len(seconds),
-        "users_per_second": facts["n_users"] / median,
+        "users_per_second": n_users / median,
         "peak_mb": max(run[1] for run in measured),
-        "gflop": None if facts["n_flops"] is None else facts["n_flops"] / 1e9,
     }
 
 
@@ -192,24 +199,29 @@ def write(rows: list[dict[str, Any]], threads: int, output: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]], baseline: str) -> str:
-    """A Markdown table: a line a row, the ratio to the row of the same data set called ``baseline``."""
-    lines = [
-        f"| data | model | T | scale | seconds: median (range) | users/s | time / {baseline} | peak MB | over floor |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    of_baseline = {row["dataset"]: row["seconds_median"] for row in rows if row["model"] == baseline}
+    """A Markdown table: a line a row, the ratio to the row of the same data set and width called ``baseline``."""
+    columns = ("data", "model", "hidden", "T", "scale", "seconds: median (range)", "users/s", f"time / {baseline}")
+    columns += ("peak MB", "over floor")
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    of_baseline = {_field(row): row["seconds_median"] for row in rows if row["model"] == baseline}
     for row in rows:
-        ratio = row["seconds_median"] / of_baseline[row["dataset"]] if row["dataset"] in of_baseline else None
+        ratio = row["seconds_median"] / of_baseline[_field(row)] if _field(row) in of_baseline else None
         cells = [
             f"{row['dataset']} ({row['n_items'] - 1:,} items)",
             row["model"],
+            row["hidden"],
             row["steps"],
             None if row["guidance_scale"] is None else f"{row['guidance_scale']:g}",
             f"{row['seconds_median']:.2f} ({row['seconds_min']:.2f} to {row['seconds_max']:.2f})",
             f"{row['users_per_second']:,.0f}",
             None if ratio is None else f"{ratio:.2f}",
             f"{row['peak_mb']:,.0f}",
-            None if row["over_floor"] is None else f"{row['over_floor']:.2f}",
+            None if row.get("over_floor") is None else f"{row['over_floor']:.2f}",
         ]
         lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def _field(row: dict[str, Any]) -> tuple[str, int]:
+    """What rows must share to be compared."""
+    return row["dataset"], row["hidden"]

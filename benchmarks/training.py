@@ -30,8 +30,8 @@ def squares(dataset: str, hidden: int) -> list[Case]:
     """With and without the expanded square, where the hidden width is below the batch size."""
     return [
         Case("MultiVAE", "MultiVAE", dataset, "train", hidden),
-        Case("CFGDiffRec, hidden 300", "CFGDiffRec", dataset, "train", hidden, 5, 1.0),
-        Case("the same, error not expanded", "CFGDiffRec", dataset, "train_direct", hidden, 5, 1.0),
+        Case("CFGDiffRec", "CFGDiffRec", dataset, "train", hidden, 5, 1.0),
+        Case("CFGDiffRec, error not expanded", "CFGDiffRec", dataset, "train_direct", hidden, 5, 1.0),
     ]
 
 
@@ -44,7 +44,7 @@ def main() -> None:
                 (models(make_ml_1m_clean(), 1000), arguments.repeats),
                 (models(make_synthetic(n_items=10_000, n_users=6_000, per_user=50), 1000), 3),
                 (models(make_synthetic(n_items=35_000, n_users=4_000, per_user=50), 1000), 3),
-                (squares(make_synthetic(n_items=35_001, n_users=4_000, per_user=50), 300), 3),
+                (squares(make_synthetic(n_items=35_000, n_users=4_000, per_user=50), 300), 3),
                 (models(make_synthetic(n_items=100_000, n_users=2_000, per_user=50), 1000), 2),
             ]
         rows = [row for cases, repeats in fields for row in measure(cases, repeats, arguments.threads)]
