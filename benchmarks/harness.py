@@ -52,9 +52,11 @@ class Case:
 
 @dataclass
 class Prepared:
-    """What a task returns: ``run`` is timed; ``n_flops`` is what the work needs, None where it is not counted."""
+    """What a task returns: ``run`` is timed, ``warm`` runs before it; ``n_flops`` is what the work needs, None where it
+    is not counted."""
 
     run: Callable[[], None]
+    warm: Callable[[], None]
     n_items: int
     n_users: int
     n_interactions: int
@@ -74,8 +76,7 @@ def parse_arguments(description: str, output: Path, repeats: int) -> argparse.Na
 
 
 def measure(cases: Sequence[Case], repeats: int, threads: int) -> list[dict[str, Any]]:
-    """Run all cases ``repeats`` times, in turn, after one more run each to warm up; a row for each. A single run is
-    without warming up."""
+    """Run all cases ``repeats`` times, in turn; a row for each."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["recbole_cfgdiff.quick_start", "tasks"])
     workers = []
@@ -88,13 +89,10 @@ def measure(cases: Sequence[Case], repeats: int, threads: int) -> list[dict[str,
             raise SystemExit(f"{case}: {facts}")
         workers.append((process, connection, facts))
     runs: list[list[tuple[float, float]]] = [[] for _ in cases]
-    n_warming = 1 if repeats > 1 else 0
-    for repeat in range(n_warming + repeats):
+    for _ in range(repeats):
         for (_, connection, _), measured in zip(workers, runs):
             connection.send("run")
-            result = connection.recv()
-            if repeat >= n_warming:
-                measured.append(result)
+            measured.append(connection.recv())
     for process, connection, _ in workers:
         connection.send("stop")
         process.join()
@@ -114,8 +112,9 @@ def _work(case: Case, threads: int, connection: Connection) -> None:
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return
-    connection.send({name: value for name, value in vars(prepared).items() if name != "run"})
+    connection.send({name: value for name, value in vars(prepared).items() if name.startswith("n_")})
     while connection.recv() == "run":
+        prepared.warm()
         _reset_peak_memory()
         started = time.perf_counter()
         prepared.run()

@@ -57,7 +57,7 @@ def main() -> None:
             ml_1m, repeats = make_ml_1m_clean(), arguments.repeats
             plain_100 = Case("plain dense loop", "CFGDiffRec", ml_1m, "dense_plain", 1000, 100, guidance_scale=2.0)
             items_10k, items_35k = (make_synthetic(n_items, n_users=6_000, per_user=50) for n_items in (10_000, 35_000))
-            items_100k = make_synthetic(n_items=100_000, n_users=3_000, per_user=50)
+            items_100k = make_synthetic(n_items=100_000, n_users=2_000, per_user=50)
             fields = [
                 ([*models("ml-100k", 300), *loops("ml-100k", 300)], repeats),
                 ([*models(ml_1m, 1000), *loops(ml_1m, 1000), *sweeps(ml_1m, 1000)], repeats),

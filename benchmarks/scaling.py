@@ -27,10 +27,10 @@ _MODELS = (
     ("MultiVAE", "MultiVAE", None),
 )
 _AXES: dict[str, tuple[int, ...]] = {
-    "items": (2_000, 5_000, 10_000, 20_000, 50_000),
-    "users": (1_000, 2_000, 4_000, 8_000),
-    "interactions a user": (50, 100, 200, 400),
-    "steps": (5, 10, 20, 40, 80),
+    "items": (2_000, 5_000, 15_000, 50_000),
+    "users": (1_000, 3_000, 9_000),
+    "interactions a user": (50, 150, 450),
+    "steps": (5, 20, 80),
 }
 _QUICK_AXES: dict[str, tuple[int, ...]] = {"items": (1_000, 2_000, 4_000), "steps": (5, 20)}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +17,9 @@ from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.diffusion import losses
 
 BATCH_SIZE = 400
+_SCALES = [0.25 * step for step in range(9)]
+# Scored before each timed run: a process that was idle has to get its memory and its caches back.
+_WARM_UP_USERS = 256
 
 
 def _load(case: Case) -> tuple[Config, Any, Any]:
@@ -37,25 +42,34 @@ def _users(train_data: Any) -> torch.Tensor:
     return train_data._dataset.inter_feat["user_id"].unique()
 
 
-def _prepared(case: Case, train_data: Any, model: Any, run: Any, n_flops: float | None) -> Prepared:
+def _prepared(train_data: Any, model: Any, run: Any, warm: Any, n_flops: float | None) -> Prepared:
     users = _users(train_data)
-    return Prepared(run, model.n_items, len(users), len(train_data._dataset.inter_feat), n_flops)
+    return Prepared(run, warm, model.n_items, len(users), len(train_data._dataset.inter_feat), n_flops)
 
 
-def score(case: Case) -> Prepared:
-    """Scores of all items for all users with a history, in the batches of an evaluation."""
+def _scoring(case: Case, score_batch: Callable[[Any, torch.Tensor], None]) -> Prepared:
+    """``score_batch(model, users)`` for all users with a history, in the batches of an evaluation."""
     config, train_data, trainer = _load(case)
     model = trainer.model
-    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
+    batches = _users(train_data).split(max(1, config["full_sort_eval_batch_size"] // model.n_items))
 
     @torch.no_grad()
-    def run() -> None:
+    def score_all(batches: Sequence[torch.Tensor]) -> None:
         model.train()  # so that nothing kept from the last run is used
         model.eval()
         for users in batches:
-            model.full_sort_predict(Interaction({"user_id": users}))
+            score_batch(model, users)
 
-    return _prepared(case, train_data, model, run, _score_flops(case, train_data, model))
+    def warm() -> None:
+        score_all([batches[0][:_WARM_UP_USERS]])
+
+    n_flops = _score_flops(case, train_data, model) if case.task == "score" else None
+    return _prepared(train_data, model, lambda: score_all(batches), warm, n_flops)
+
+
+def score(case: Case) -> Prepared:
+    """Scores of all items, as the trainer asks for them."""
+    return _scoring(case, lambda model, users: model.full_sort_predict(Interaction({"user_id": users})))
 
 
 def _score_flops(case: Case, train_data: Any, model: Any) -> float | None:
@@ -72,39 +86,30 @@ def _score_flops(case: Case, train_data: Any, model: Any) -> float | None:
 
 
 def sweep(case: Case) -> Prepared:
-    """``score`` for all of nine guidance scales."""
-    config, train_data, trainer = _load(case)
-    model = trainer.model
-    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
-    scales = [0.25 * step for step in range(9)]
+    """``score`` for all of nine guidance scales, in one call a batch."""
 
-    @torch.no_grad()
-    def run() -> None:
-        model.train()
-        model.eval()
-        for users in batches:
-            for _ in model.guidance_sweep(model.histories.select(users), scales):
-                pass
+    def score_batch(model: Any, users: torch.Tensor) -> None:
+        for _ in model.guidance_sweep(model.histories.select(users), _SCALES):
+            pass
 
-    return _prepared(case, train_data, model, run, None)
+    return _scoring(case, score_batch)
 
 
 def nine_scores(case: Case) -> Prepared:
     """``score`` once for each of the nine guidance scales."""
-    config, train_data, trainer = _load(case)
-    model = trainer.model
-    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
+    current = [_SCALES[0]]
 
-    @torch.no_grad()
+    def score_batch(model: Any, users: torch.Tensor) -> None:
+        model.guidance_scale = current[0]
+        model.full_sort_predict(Interaction({"user_id": users}))
+
+    single = _scoring(case, score_batch)
+
     def run() -> None:
-        for step in range(9):
-            model.guidance_scale = 0.25 * step
-            model.train()
-            model.eval()
-            for users in batches:
-                model.full_sort_predict(Interaction({"user_id": users}))
+        for current[0] in _SCALES:
+            single.run()
 
-    return _prepared(case, train_data, model, run, None)
+    return replace(single, run=run)
 
 
 class _DenseNetwork:
@@ -155,34 +160,33 @@ def dense_shared(case: Case) -> Prepared:
 
 
 def _dense(case: Case, predictor: Any) -> Prepared:
-    config, train_data, trainer = _load(case)
-    model = trainer.model.eval()
-    network = _DenseNetwork(model)
-    batches = _users(train_data).split(config["full_sort_eval_batch_size"] // model.n_items)
-    coefficients = list(zip(*(c.tolist() for c in model.schedule.step_coefficients("x0"))))
+    """The reverse process over the items, written out; the weights are put into the layout of dense layers once."""
+    networks: list[_DenseNetwork] = []
 
-    @torch.no_grad()
-    def run() -> None:
-        for users in batches:
-            x_t = model.histories.select(users).dense()
-            predict = predictor(network, x_t)
-            for step in reversed(range(model.schedule.steps)):
-                alpha, beta = coefficients[step]
-                prediction = predict(x_t, torch.tensor([step]))
-                x_t = beta * prediction + alpha * x_t if alpha else prediction
+    def score_batch(model: Any, users: torch.Tensor) -> None:
+        if not networks:
+            networks.append(_DenseNetwork(model))
+        coefficients = list(zip(*(c.tolist() for c in model.schedule.step_coefficients("x0"))))
+        x_t = model.histories.select(users).dense()
+        predict = predictor(networks[0], x_t)
+        for step in reversed(range(model.schedule.steps)):
+            alpha, beta = coefficients[step]
+            prediction = predict(x_t, torch.tensor([step]))
+            x_t = beta * prediction + alpha * x_t if alpha else prediction
 
-    return _prepared(case, train_data, model, run, None)
+    return _scoring(case, score_batch)
 
 
 def train(case: Case) -> Prepared:
-    """One epoch of training."""
+    """One epoch of training; a first one, which makes the optimiser's state, is not timed."""
     _, train_data, trainer = _load(case)
-    epoch = iter(range(10**6))
 
     def run() -> None:
-        trainer._train_epoch(train_data, next(epoch))
+        trainer._train_epoch(train_data, 0)
 
-    return _prepared(case, train_data, trainer.model, run, _train_flops(case, train_data, trainer.model))
+    run()
+    n_flops = _train_flops(case, train_data, trainer.model)
+    return _prepared(train_data, trainer.model, run, lambda: None, n_flops)
 
 
 def train_direct(case: Case) -> Prepared:

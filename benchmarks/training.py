@@ -1,6 +1,6 @@
 """An epoch of training: users a second, peak memory, and how far from the machine's matmul rate.
 
-    python benchmarks/training.py [--quick] [--repeats=7] [--threads=N] [--output=benchmarks/training.json]
+    python benchmarks/training.py [--quick] [--repeats=5] [--threads=N] [--output=benchmarks/training.json]
 
 Every model is trained by the same trainer, in batches of 400 users.
 """
@@ -36,7 +36,7 @@ def squares(dataset: str, hidden: int) -> list[Case]:
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=7)
+    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=5)
     with working_folder():
         fields = [(models("ml-100k", 300), arguments.repeats)]
         if not arguments.quick:

@@ -19,7 +19,7 @@ class Tanh(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Elementwise."""
-        return torch.tanh(x) if torch.is_grad_enabled() else torch.sigmoid(2 * x).mul_(2).sub_(1)
+        return torch.tanh(x) if torch.is_grad_enabled() else (2 * x).sigmoid_().mul_(2).sub_(1)
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -118,9 +118,13 @@ class HiddenProcess:
         padded = -(-n_items // _ALIGNMENT) * _ALIGNMENT
         out = torch.empty(n_users, padded, dtype=w_x.dtype, device=w_x.device)[:, :n_items]
         chunks = [slice(first, first + _CHUNK) for first in range(0, n_users, _CHUNK)]
-        first_steps = [self._remembered(self._predict(start.of(chunk), -1)) for chunk in chunks]
-        for guidance_scale in guidance_scales:
-            for chunk, first_step in zip(chunks, first_steps):
+        first_steps: dict[int, Predict] = {}
+        scales = list(guidance_scales)
+        for guidance_scale in scales:
+            for chunk in chunks:
+                first_step = first_steps.get(chunk.start) or self._predict(start.of(chunk), -1)
+                if len(scales) > 1:
+                    first_step = first_steps.setdefault(chunk.start, self._remembered(first_step))
                 code = None if guidance_code is None else guidance_code[chunk]
                 self._run(start.of(chunk), first_step, code, guidance_scale, out[chunk])
             self._add_start(out, x_T)
