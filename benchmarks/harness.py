@@ -181,14 +181,6 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def add_floor(rows: list[dict[str, Any]], gflop_per_second: float) -> None:
-    """The roofline: the time that the operations would take at the machine's matmul rate, and ours over it."""
-    for row in rows:
-        row["matmul_gflop_per_second"] = gflop_per_second
-        row["floor_seconds"] = None if row["gflop"] is None else row["gflop"] / gflop_per_second
-        row["over_floor"] = None if row["gflop"] is None else row["seconds_median"] / row["floor_seconds"]
-
-
 def write(rows: list[dict[str, Any]], threads: int, output: Path) -> None:
     """Write the rows, each with the machine, as JSON."""
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
@@ -200,7 +192,7 @@ def write(rows: list[dict[str, Any]], threads: int, output: Path) -> None:
 def table(rows: list[dict[str, Any]], baseline: str) -> str:
     """A Markdown table: a line a row, the ratio to the row of the same data set and width called ``baseline``."""
     columns = ("data", "model", "hidden", "T", "scale", "seconds: median (range)", "users/s", f"time / {baseline}")
-    columns += ("peak MB", "over floor")
+    columns += ("peak MB",)
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     of_baseline = {_field(row): row["seconds_median"] for row in rows if row["model"] == baseline}
     for row in rows:
@@ -215,7 +207,6 @@ def table(rows: list[dict[str, Any]], baseline: str) -> str:
             f"{row['users_per_second']:,.0f}",
             None if ratio is None else f"{ratio:.2f}",
             f"{row['peak_mb']:,.0f}",
-            None if row.get("over_floor") is None else f"{row['over_floor']:.2f}",
         ]
         lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
     return "\n".join(lines)

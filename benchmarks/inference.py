@@ -1,4 +1,4 @@
-"""Scoring of all users: users a second, peak memory, and how far from the machine's matmul rate.
+"""Scoring of all users: users a second and peak memory.
 
     python benchmarks/inference.py [--quick] [--repeats=5] [--threads=N] [--output=benchmarks/inference.json]
 
@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets import make_ml_1m_clean, make_synthetic, working_folder
-from harness import Case, add_floor, measure, parse_arguments, table, write
-from tasks import matmul_rate
+from harness import Case, measure, parse_arguments, table, write
 
 _BASELINE = "MultiVAE"
 
@@ -67,11 +66,8 @@ def main() -> None:
                 (models(items_100k, 1000), 2),
             ]
         rows = [row for cases, repeats in fields for row in measure(cases, repeats, arguments.threads)]
-        add_floor(rows, matmul_rate(arguments.threads))
     write(rows, arguments.threads, arguments.output)
     print(table(rows, _BASELINE))
-    print(f"\nroofline: {rows[0]['matmul_gflop_per_second']:.0f} GFLOP/s in a square float32 matrix product;")
-    print("over floor: our time over that of the operations needed, at this rate")
 
 
 if __name__ == "__main__":

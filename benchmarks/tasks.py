@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from recbole_cfgdiff.diffusion import losses
 
 BATCH_SIZE = 400
 _SCALES = [0.25 * step for step in range(9)]
+_N_PRODUCTS = 5
 # Scored before each timed run: a process that was idle has to get its memory and its caches back.
 _WARM_UP_USERS = 256
 
@@ -209,13 +209,12 @@ def _train_flops(case: Case, train_data: Any, model: Any) -> float | None:
     return 2.0 * (2 * users * n * h + of_output)
 
 
-def matmul_rate(threads: int, size: int = 2048) -> float:
-    """The best rate of a square float32 matrix product, in GFLOP/s."""
-    torch.set_num_threads(threads)
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    seconds = []
-    for _ in range(10):
-        started = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - started)
-    return 2 * size**3 / min(seconds) / 1e9
+def matmul(case: Case) -> Prepared:
+    """Square float32 matrix products of the case's width: the machine's rate."""
+    a, b = torch.randn(2, case.hidden, case.hidden)
+
+    def run() -> None:
+        for _ in range(_N_PRODUCTS):
+            torch.mm(a, b)
+
+    return Prepared(run, run, 0, 0, 0, n_flops=_N_PRODUCTS * 2.0 * case.hidden**3)
