@@ -191,8 +191,8 @@ def write(rows: list[dict[str, Any]], threads: int, output: Path) -> None:
 
 def table(rows: list[dict[str, Any]], baseline: str) -> str:
     """A Markdown table: a line a row, the ratio to the row of the same data set and width called ``baseline``."""
-    columns = ("data", "model", "hidden", "T", "scale", "seconds: median (range)", "users/s", f"time / {baseline}")
-    columns += ("peak MB",)
+    columns = ["data", "model", "hidden", "T", "scale", "seconds: median (range)", "users/s", f"time / {baseline}"]
+    columns.append("peak MB")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     of_baseline = {_field(row): row["seconds_median"] for row in rows if row["model"] == baseline}
     for row in rows:

@@ -39,14 +39,6 @@ def loops(dataset: str, hidden: int) -> list[Case]:
     ]
 
 
-def sweeps(dataset: str, hidden: int) -> list[Case]:
-    """Nine guidance scales, 0 to 2, at once and one by one."""
-    return [
-        Case("CFGDiffRec, sweep of 9 scales", "CFGDiffRec", dataset, "sweep", hidden, steps=5, guidance_scale=2.0),
-        Case("CFGDiffRec, 9 scorings", "CFGDiffRec", dataset, "nine_scores", hidden, steps=5, guidance_scale=2.0),
-    ]
-
-
 def main() -> None:
     arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=5)
     with working_folder():
@@ -59,10 +51,10 @@ def main() -> None:
             items_100k = make_synthetic(n_items=100_000, n_users=2_000, per_user=50)
             fields = [
                 ([*models("ml-100k", 300), *loops("ml-100k", 300)], repeats),
-                ([*models(ml_1m, 1000), *loops(ml_1m, 1000), *sweeps(ml_1m, 1000)], repeats),
+                ([*models(ml_1m, 1000), *loops(ml_1m, 1000)], repeats),
                 ([plain_100], 1),
                 (models(items_10k, 1000), repeats),
-                ([*models(items_35k, 1000), *sweeps(items_35k, 1000)], 2),
+                (models(items_35k, 1000), 2),
                 (models(items_100k, 1000), 2),
             ]
         rows = [row for cases, repeats in fields for row in measure(cases, repeats, arguments.threads)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -47,8 +46,10 @@ def _prepared(train_data: Any, model: Any, run: Any, warm: Any, n_flops: float |
     return Prepared(run, warm, model.n_items, len(users), len(train_data._dataset.inter_feat), n_flops)
 
 
-def _scoring(case: Case, score_batch: Callable[[Any, torch.Tensor], None]) -> Prepared:
-    """``score_batch(model, users)`` for all users with a history, in the batches of an evaluation."""
+def _scoring(
+    case: Case, score_batch: Callable[[Any, torch.Tensor], None], rounds: Callable[[], Iterable[Any]] = lambda: [None]
+) -> Prepared:
+    """``score_batch(model, users)`` for all users with a history, in the batches of an evaluation; in every round."""
     config, train_data, trainer = _load(case)
     model = trainer.model
     batches = _users(train_data).split(max(1, config["full_sort_eval_batch_size"] // model.n_items))
@@ -57,8 +58,9 @@ def _scoring(case: Case, score_batch: Callable[[Any, torch.Tensor], None]) -> Pr
     def score_all(batches: Sequence[torch.Tensor]) -> None:
         model.train()  # so that nothing kept from the last run is used
         model.eval()
-        for users in batches:
-            score_batch(model, users)
+        for _ in rounds():
+            for users in batches:
+                score_batch(model, users)
 
     def warm() -> None:
         score_all([batches[0][:_WARM_UP_USERS]])
@@ -96,20 +98,14 @@ def sweep(case: Case) -> Prepared:
 
 
 def nine_scores(case: Case) -> Prepared:
-    """``score`` once for each of the nine guidance scales."""
+    """``score`` once for each of the nine guidance scales, all with the same products of the weights."""
     current = [_SCALES[0]]
 
     def score_batch(model: Any, users: torch.Tensor) -> None:
         model.guidance_scale = current[0]
         model.full_sort_predict(Interaction({"user_id": users}))
 
-    single = _scoring(case, score_batch)
-
-    def run() -> None:
-        for current[0] in _SCALES:
-            single.run()
-
-    return replace(single, run=run)
+    return _scoring(case, score_batch, lambda: (current.__setitem__(0, scale) for scale in _SCALES))
 
 
 class _DenseNetwork:
@@ -136,9 +132,11 @@ class _DenseNetwork:
 def dense_plain(case: Case) -> Prepared:
     """The guided loop as it is usually written: two passes of the whole network a step."""
 
+    scale = case.guidance_scale or 0.0
+
     def predict(network: _DenseNetwork, x_t: torch.Tensor, t: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
         unguided = network(x_t, t, torch.zeros_like(history))
-        return unguided + case.guidance_scale * (network(x_t, t, history) - unguided)
+        return unguided + scale * (network(x_t, t, history) - unguided)
 
     return _dense(case, lambda network, history: lambda x_t, t: predict(network, x_t, t, history))
 
@@ -146,13 +144,15 @@ def dense_plain(case: Case) -> Prepared:
 def dense_shared(case: Case) -> Prepared:
     """The same loop, where the branches share what they can: encoded guidance, first product, output layer."""
 
+    scale = case.guidance_scale or 0.0
+
     def predictor(network: _DenseNetwork, history: torch.Tensor) -> Any:
         code = network.encode(history)
 
         def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             first = network.project(x_t) + network.denoiser.step_bias(t)
             unguided, guided = (network.denoiser.activations(layer) for layer in (first, first + code))
-            return network.denoiser.output_layer(torch.lerp(unguided, guided, case.guidance_scale))
+            return network.denoiser.output_layer(torch.lerp(unguided, guided, scale))
 
         return predict
 

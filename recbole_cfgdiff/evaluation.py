@@ -7,8 +7,11 @@ from copy import copy, deepcopy
 from typing import Any
 
 import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator import Collector
 from recbole.evaluator.collector import DataStruct
+
+from recbole_cfgdiff.errors import ConfigError
 
 
 class SparseCollector(Collector):
@@ -79,17 +82,24 @@ def evaluate_guidance_scales(
     Args:
         trainer: of a ``DiffRec`` or a variant, trained or with loaded weights.
         eval_data: a loader of full ranking.
-        guidance_scales: any finite numbers, each once.
+        guidance_scales: any finite numbers.
+
+    Raises:
+        ConfigError: for another loader, or in one of several processes.
 
     Returns:
         metrics by scale; the model's ``guidance_scale`` stays as it is.
     """
+    if not isinstance(eval_data, FullSortEvalDataLoader) or eval_data.is_sequential:
+        raise ConfigError("guidance scales: only full ranking is supported, set mode to full in eval_args")
+    if not trainer.config["single_spec"]:
+        raise ConfigError("guidance scales: only a single process is supported")
     model = trainer.model
     model.eval()
     collectors = {scale: _emptied(trainer.eval_collector) for scale in guidance_scales}
     for interaction, history_index, positive_u, positive_i in eval_data:
         history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
-        for scores, collector in zip(model.guidance_sweep(history, guidance_scales), collectors.values()):
+        for scores, collector in zip(model.guidance_sweep(history, collectors), collectors.values()):
             scores[:, 0] = -torch.inf  # RecBole's padding item
             scores[history_index] = -torch.inf
             collector.eval_batch_collect(scores, interaction, positive_u, positive_i)

@@ -8,6 +8,7 @@ from conftest import SHARED_DATA
 from recbole_cfgdiff import diffusion, quick_start
 from recbole_cfgdiff.cli import main
 from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation import SparseCollector, evaluate_guidance_scales
 
 ALL_METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC", "ItemCoverage", "AveragePopularity"]
@@ -68,7 +69,7 @@ def test_masks_are_built_once(tiny):
 
 def test_a_sweep_gives_the_metrics_of_one_evaluation_a_scale(tiny):
     trainer, valid_data = a_trained(tiny, metrics=ALL_METRICS)
-    scales = [0.0, 1.0, 2.0, 5.0]
+    scales = [0.0, 1.0, 2.0, 0.0, 5.0]
     swept = evaluate_guidance_scales(trainer, valid_data, scales)
     single = {}
     for scale in scales:
@@ -76,6 +77,21 @@ def test_a_sweep_gives_the_metrics_of_one_evaluation_a_scale(tiny):
         single[scale] = trainer.evaluate(valid_data, load_best_model=False)
     assert swept == single
     assert len({tuple(metrics.values()) for metrics in swept.values()}) > 1
+
+
+def test_a_sweep_refuses_a_sampled_evaluation(tiny):
+    config = Config("CFGDiffRec", tiny, config_dict={"eval_args": {"mode": "uni10"}, "show_progress": False})
+    _, train_data, valid_data, _ = quick_start._load_data(config)
+    trainer = quick_start._make_trainer(config, train_data)
+    with pytest.raises(ConfigError, match="only full ranking is supported"):
+        evaluate_guidance_scales(trainer, valid_data, [1.0])
+
+
+def test_a_history_of_whole_numbers_is_a_history(tiny):
+    trainer, _ = a_trained(tiny)
+    history = torch.zeros(1, trainer.model.n_items)
+    history[0, [1, 3, 5, 7]] = 1
+    torch.testing.assert_close(trainer.model.score(history.long()), trainer.model.score(history))
 
 
 def test_products_are_kept_for_an_evaluation_and_dropped_by_training(tiny, monkeypatch):

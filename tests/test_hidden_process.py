@@ -105,6 +105,29 @@ def test_single_steps_agree_for_any_weights_and_scales(dtype, seed, shape, mean_
     assert_agree(in_the_hidden_units(schedule, mean_type, denoiser, x_1, guidance, scale), expected)
 
 
+@settings(max_examples=100)
+@given(dtypes, seeds, denoisers, mean_types, noise_schedules, st.sampled_from([0.1, 3.0, 30.0]))
+def test_a_step_between_agrees_for_any_weights(dtype, seed, shape, mean_type, noise_schedule, size):
+    """What the next step needs of ``x_{t-1}``, from any ``x_t`` and last hidden layer, relative to its terms."""
+    schedule, denoiser = a_schedule(noise_schedule, 5), a_denoiser(seed, dtype, **shape, size=size)
+    generator = torch.Generator().manual_seed(seed)
+    x_t = size * torch.randn(6, N_ITEMS, generator=generator, dtype=dtype)
+    a = torch.randn(6, denoiser.output_layer.in_features, generator=generator, dtype=dtype)
+    process, step = HiddenProcess(schedule, mean_type, denoiser), 3
+    with torch.no_grad():
+        prediction = denoiser.output_layer(a)
+        alpha, beta = (coefficient[step].item() for coefficient in schedule.step_coefficients(mean_type))
+        state = hidden_process_module._State(x_t @ process._table, x_t.square().sum(dim=1) if shape["norm"] else None)
+        got = process._next(state, a, process._next_images(state, a, step), step)
+    terms = torch.stack([alpha * x_t, beta * prediction]).double()
+    x_next = terms.sum(dim=0)
+    largest = (terms.abs() @ process._table.double().abs()).max()
+    assert (got.images - x_next @ process._table.double()).abs().max() < TOLERANCE[dtype] * largest
+    if shape["norm"]:
+        largest = terms.square().sum(dim=2).max()
+        assert (got.squared_norm - x_next.square().sum(dim=1)).abs().max() < TOLERANCE[dtype] * largest
+
+
 @settings(max_examples=60)
 @given(seeds, denoisers, mean_types, noise_schedules, st.integers(2, 6), st.floats(-1, 8))
 def test_few_steps_agree_for_large_weights_in_float64(seed, shape, mean_type, noise_schedule, steps, scale):
@@ -124,9 +147,9 @@ def test_without_noise_the_network_is_applied_again_and_again(mean_type):
     assert_agree(in_the_hidden_units(*arguments, rows, rows, 2.0), over_the_items(*arguments, rows.dense(), rows, 2.0))
 
 
-@given(seeds, denoisers, mean_types)
-def test_a_sweep_gives_each_scale_its_scores_in_one_memory(seed, shape, mean_type):
-    arguments = a_schedule("linear", 5), mean_type, a_denoiser(seed, torch.float64, **shape)
+@given(seeds, denoisers, mean_types, st.integers(1, 5))
+def test_a_sweep_gives_each_scale_its_scores_in_one_memory(seed, shape, mean_type, steps):
+    arguments = a_schedule("linear", steps), mean_type, a_denoiser(seed, torch.float64, **shape)
     rows = SparseRows.of_dense(histories(seed, torch.float64))
     denoiser = arguments[-1]
     scales = [0.0, 1.0, 0.5, 2.0, 0.5]

@@ -95,7 +95,11 @@ class HiddenProcess:
         return torch.cat([weight[:: len(weight) // _SAMPLE_SIZE + 1] for weight in weights])
 
     def is_current(self) -> bool:
-        """Whether the weights are still those that the products were computed from."""
+        """Whether the weights are still those that the products were computed from.
+
+        Told from torch's count of changes and from some values of each weight: a change of few values through
+        ``.data`` can be missed.
+        """
         return self._read_versions() == self._versions and torch.equal(self._read_samples(), self._samples)
 
     @torch.no_grad()
@@ -118,13 +122,11 @@ class HiddenProcess:
         padded = -(-n_items // _ALIGNMENT) * _ALIGNMENT
         out = torch.empty(n_users, padded, dtype=w_x.dtype, device=w_x.device)[:, :n_items]
         chunks = [slice(first, first + _CHUNK) for first in range(0, n_users, _CHUNK)]
-        first_steps: dict[int, Predict] = {}
         scales = list(guidance_scales)
+        shares = len(scales) > 1 and len(self._coefficients) > 1
+        first_steps = [self._remembered(self._first_step(start.of(chunk))) if shares else None for chunk in chunks]
         for guidance_scale in scales:
-            for chunk in chunks:
-                first_step = first_steps.get(chunk.start) or self._predict(start.of(chunk), -1)
-                if len(scales) > 1:
-                    first_step = first_steps.setdefault(chunk.start, self._remembered(first_step))
+            for chunk, first_step in zip(chunks, first_steps):
                 code = None if guidance_code is None else guidance_code[chunk]
                 self._run(start.of(chunk), first_step, code, guidance_scale, out[chunk])
             self._add_start(out, x_T)
@@ -138,9 +140,22 @@ class HiddenProcess:
         first = projected + self._step_biases[step]
         return lambda code: self._denoiser.activations(first if code is None else first + code)
 
+    def _first_step(self, state: _State) -> Predict:
+        """The last hidden layer at ``x_T`` beside the images of ``x_{T-1}``, as a function of the encoded guidance.
+
+        The images are affine in the layer, so guidance combines them as it combines the layer itself.
+        """
+        predict, step = self._predict(state, -1), len(self._coefficients) - 1
+
+        def first_step(code: torch.Tensor | None) -> torch.Tensor:
+            a = predict(code)
+            return torch.cat([a, self._next_images(state, a, step)], dim=1)
+
+        return first_step
+
     @staticmethod
     def _remembered(predict: Predict) -> Predict:
-        """``predict``, computed once for guidance and once without: the first step is the same under every scale."""
+        """``predict``, computed once for guidance and once without."""
         known: dict[bool, torch.Tensor] = {}
 
         def remembered(code: torch.Tensor | None) -> torch.Tensor:
@@ -151,35 +166,49 @@ class HiddenProcess:
         return remembered
 
     def _run(
-        self, state: _State, first_step: Predict, code: torch.Tensor | None, guidance_scale: float, out: torch.Tensor
+        self,
+        state: _State,
+        first_step: Predict | None,
+        code: torch.Tensor | None,
+        guidance_scale: float,
+        out: torch.Tensor,
     ) -> None:
         """All steps of some users; ``x_0`` without its share of ``x_T`` goes to ``out``, of shape ``(C, n)``."""
         _, w_o, b_o = self._weights
         carries = self._coefficients[0][0] != 0
         v, q = torch.zeros(1, 1, dtype=w_o.dtype, device=w_o.device), 0.0
-        predict = first_step
+        images: torch.Tensor | None
         for step in range(len(self._coefficients) - 1, -1, -1):
-            alpha, beta = self._coefficients[step]
-            a = guided_prediction(predict, code, guidance_scale)
+            if first_step is not None:
+                both = guided_prediction(first_step, code, guidance_scale)
+                a, images = both[:, : w_o.shape[1]], both[:, w_o.shape[1] :]
+                first_step = None
+            else:
+                a = guided_prediction(self._predict(state, step), code, guidance_scale)
+                images = self._next_images(state, a, step) if step > 0 else None
             if carries:
+                alpha, beta = self._coefficients[step]
                 v, q = alpha * v + beta * a, alpha * q + beta
-            if step > 0:
-                state = self._next(state, a, step)
-                predict = self._predict(state, step - 1)
+            if images is not None:
+                state = self._next(state, a, images, step)
         if not carries:
             v, q = a, 1.0
         torch.addmm(b_o, v, w_o.T, beta=q, out=out)
 
-    def _next(self, state: _State, a: torch.Tensor, step: int) -> _State:
-        """The images of ``x_{t-1}`` from those of ``x_t`` and the last hidden layer."""
+    def _next_images(self, state: _State, a: torch.Tensor, step: int) -> torch.Tensor:
+        """The images of the mean of ``x_{t-1}`` from those of ``x_t`` and the last hidden layer."""
         alpha, beta = self._coefficients[step]
         images = torch.addmm(state.images, a, self._step_matrix, beta=alpha, alpha=beta)
-        images.add_(self._step_offset, alpha=beta)
+        return images.add_(self._step_offset, alpha=beta)
+
+    def _next(self, state: _State, a: torch.Tensor, images: torch.Tensor, step: int) -> _State:
+        """``x_{t-1}`` from ``x_t``, the last hidden layer and the images of the mean."""
         if self._noise_factor is not None:
             noise = torch.randn(len(a), len(self._noise_factor), dtype=a.dtype, device=a.device)
-            images.addmm_(noise, self._noise_factor, alpha=self._noise_std[step])
+            images = torch.addmm(images, noise, self._noise_factor, alpha=self._noise_std[step])
         if state.squared_norm is None:
             return _State(images, None)
+        alpha, beta = self._coefficients[step]
         x_dot_prediction = self._dot_prediction(state.images, a)
         next_dot_prediction = self._dot_prediction(images, a)
         norm = alpha**2 * state.squared_norm + beta * (alpha * x_dot_prediction + next_dot_prediction)

@@ -62,6 +62,7 @@ def expanded_squared_errors(features: torch.Tensor, output_layer: nn.Linear, tar
     """
     weight, bias = output_layer.weight, output_layer.bias
     with torch.autocast(features.device.type, enabled=False):  # the terms nearly cancel
+        features = features.to(weight.dtype)
         # The gradient of W'W by both factors is twice that by one, since it is symmetric: one product less.
         half_gram = weight.T @ weight.detach()
         gram = 2 * half_gram - half_gram.detach()

@@ -159,7 +159,7 @@ class DiffRec(GeneralRecommender):
         """Scores of all items for any histories, also of users whom the data set does not know.
 
         Args:
-            history: float, 1 at the internal ids (``dataset.token2id``) of a user's items and 0 elsewhere, shape
+            history: 1 at the internal ids (``dataset.token2id``) of a user's items and 0 elsewhere, shape
                 ``(B, n)`` with ``n = dataset.item_num``.
 
         Returns:
@@ -181,7 +181,7 @@ class DiffRec(GeneralRecommender):
             shape ``(B, n)``; the next may overwrite it, so that no more than one scale's scores are held.
         """
         if isinstance(history, torch.Tensor):
-            history = SparseRows.of_dense(history)
+            history = SparseRows.of_dense(history.to(self.denoiser.input_bias.dtype))
         x_T, guidance = self.inference_start(history)
         guidance_code = self.denoiser.encode(guidance)
         if self.runs_in_hidden_space:
@@ -209,10 +209,12 @@ class DiffRec(GeneralRecommender):
             self._kept_process = None
         return super().train(mode)
 
+    @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """Scores of all items for the users of ``interaction``, shape ``(B, n)``."""
         return self.score(self.histories.select(interaction[self.USER_ID]))
 
+    @torch.no_grad()
     def predict(self, interaction: Any) -> torch.Tensor:
         """Scores of the user-item pairs of ``interaction``, shape ``(B,)``; each user is scored once."""
         users, row = interaction[self.USER_ID].unique(return_inverse=True)

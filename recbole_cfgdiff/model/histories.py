@@ -90,22 +90,26 @@ class Histories:
         Returns:
             one row a user, of ``n_items`` columns, entries in time order.
         """
-        ends = (self.offsets[users + 1] - self.offsets[users]).cumsum(0)
-        entry = torch.arange(self._n_entries(ends), device=ends.device)
+        starts, counts = self.offsets[users], self.offsets[users + 1] - self.offsets[users]
+        n_entries = self._n_entries(counts)
+        padding = n_entries - counts.sum()
+        # Spread evenly: no row is to be much longer than the others.
+        order = torch.arange(len(users), device=users.device)
+        padded_counts = counts + padding // len(users) + (order < padding % len(users))
+        ends = padded_counts.cumsum(0)
+        entry = torch.arange(n_entries, device=users.device)
         row = torch.searchsorted(ends, entry, right=True)
-        is_entry = row < len(users)
-        row = row.clamp(max=len(users) - 1)
-        # A row's last entry is the last of its user's stretch of `items`.
-        position = self.offsets[users + 1][row] - ends[row] + entry
-        position = position.clamp(max=len(self.items) - 1)
-        return SparseRows(row, self.items[position], self.values[position] * is_entry, len(users), self.n_items)
+        place = entry - (ends - padded_counts)[row]
+        position = (starts[row] + place).clamp(max=len(self.items) - 1)
+        values = self.values[position] * (place < counts[row])
+        return SparseRows(row, self.items[position], values, len(users), self.n_items)
 
-    def _n_entries(self, ends: torch.Tensor) -> int:
-        """How many entries the rows with these ends have, or where it can't be asked for, the most that so many
+    def _n_entries(self, counts: torch.Tensor) -> int:
+        """How many entries rows with these counts have, or where that can't be asked for, the most that so many
         different users could have: the entries beyond are padding, of value 0."""
-        if _may_wait_for(ends.device):
-            return int(ends[-1])
-        return int(self._most_entries[min(len(ends), len(self._most_entries)) - 1])
+        if _may_wait_for(counts.device):
+            return int(counts.sum())
+        return int(self._most_entries[min(len(counts), len(self._most_entries)) - 1])
 
 
 def _may_wait_for(device: torch.device) -> bool:
