@@ -1,6 +1,6 @@
 """How the time grows with items, users, interactions and steps: exponents, and a figure.
 
-    python benchmarks/scaling.py [--quick] [--repeats=3] [--threads=N] [--output=benchmarks/scaling.json]
+    python benchmarks/scaling.py [--quick] [--repeats=2] [--threads=N] [--output=benchmarks/scaling.json]
 
 Generated data around 5,000 items, 2,000 users, 50 interactions a user and 5 steps; hidden width 1,000. The figure lies
 beside the JSON file, with the suffix .svg.
@@ -22,12 +22,11 @@ import matplotlib.pyplot as plt
 _HIDDEN = 1000
 _MODELS = (
     ("CFGDiffRec", "CFGDiffRec", 2.0),
-    ("DiffRec", "DiffRec", None),
     ("RecBole's DiffRec", "RecBoleDiffRec", None),
     ("MultiVAE", "MultiVAE", None),
 )
 _AXES: dict[str, tuple[int, ...]] = {
-    "items": (2_000, 5_000, 15_000, 50_000),
+    "items": (2_000, 6_000, 20_000),
     "users": (1_000, 3_000, 9_000),
     "interactions a user": (50, 150, 450),
     "steps": (5, 20, 80),
@@ -92,7 +91,7 @@ def draw(rows: list[dict[str, Any]], fitted: dict[tuple[str, str], float], path:
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=3)
+    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=2)
     repeats = 1 if arguments.quick else arguments.repeats
     rows = []
     with working_folder():
