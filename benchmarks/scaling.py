@@ -70,22 +70,28 @@ def table(rows: list[dict[str, Any]], fitted: dict[tuple[str, str], float]) -> s
 
 
 def draw(rows: list[dict[str, Any]], fitted: dict[tuple[str, str], float], path: Path) -> None:
-    """One panel an axis, both scales logarithmic."""
+    """One panel an axis, both scales logarithmic; the ticks are the points measured."""
     axes_names = list(dict.fromkeys(row["axis"] for row in rows))
-    figure, panels = plt.subplots(1, len(axes_names), figsize=(4 * len(axes_names), 4), layout="constrained")
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    figure, panels = plt.subplots(1, len(axes_names), figsize=(3.2 * len(axes_names), 4.2), sharey=True)
     for panel, axis in zip(panels, axes_names):
-        for model in dict.fromkeys(row["model"] for row in rows if row["axis"] == axis):
+        for color, model in enumerate(models):
             points = [row for row in rows if (row["axis"], row["model"]) == (axis, model)]
-            panel.loglog(
-                [row["value"] for row in points],
-                [row["seconds_median"] for row in points],
-                "o--" if "training" in model else "o-",
-                label=f"{model}: {fitted[axis, model]:.2f}",
-            )
+            values, seconds = ([row[name] for row in points] for name in ("value", "seconds_median"))
+            panel.loglog(values, seconds, "o--" if "training" in model else "o-", color=f"C{color}", label=model)
+            if points:
+                label, offset = f"{fitted[axis, model]:.2f}", (6, -11 if color == 0 else 2)
+                panel.annotate(label, (values[-1], seconds[-1]), xytext=offset, textcoords="offset points")
+        ticks = sorted({row["value"] for row in rows if row["axis"] == axis})
+        panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        panel.minorticks_off()
+        panel.set_xlim(ticks[0] * 0.8, ticks[-1] * 1.7)
         panel.set_xlabel(axis)
-        panel.legend(title="exponent", fontsize=8, title_fontsize=8)
-        panel.grid(alpha=0.3, which="both")
+        panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds for all users")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(models), frameon=False)
+    figure.suptitle("The numbers beside the lines are fitted exponents", fontsize=10)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path)
     plt.close(figure)
 
