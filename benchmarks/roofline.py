@@ -1,6 +1,6 @@
 """How far scoring and training are from the machine's rate of matrix products.
 
-    python benchmarks/roofline.py [--quick] [--repeats=7] [--threads=N] [--output=benchmarks/roofline.json]
+    python benchmarks/roofline.py [--quick] [--repeats=3] [--threads=N] [--output=benchmarks/roofline.json]
 
 The floor is the time that the operations which the work needs would take at that rate, measured in the same run: the
 best of square float32 products of width 2,048.
@@ -39,7 +39,7 @@ def over_floor(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=7)
+    arguments = parse_arguments(__doc__ or "", Path(__file__).with_suffix(".json"), repeats=3)
     with working_folder():
         dataset, hidden = ("ml-100k", 300) if arguments.quick else (make_ml_1m_clean(), 1000)
         rows = measure(cases(dataset, hidden), 2 if arguments.quick else arguments.repeats, arguments.threads)
