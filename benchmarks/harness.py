@@ -16,7 +16,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,7 +37,6 @@ class Case:
         hidden: hidden width.
         steps: diffusion steps, None for a model without.
         guidance_scale: None for a model without guidance.
-        options: further options of the model.
     """
 
     label: str
@@ -47,7 +46,16 @@ class Case:
     hidden: int
     steps: int | None = None
     guidance_scale: float | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+
+
+def field_of_models(task: str, dataset: str, hidden: int) -> list[Case]:
+    """The models that are compared, at five steps."""
+    return [
+        Case("MultiVAE", "MultiVAE", dataset, task, hidden),
+        Case("RecBole's DiffRec", "RecBoleDiffRec", dataset, task, hidden, steps=5),
+        Case("DiffRec", "DiffRec", dataset, task, hidden, steps=5),
+        Case("CFGDiffRec", "CFGDiffRec", dataset, task, hidden, steps=5, guidance_scale=1.0),
+    ]
 
 
 @dataclass

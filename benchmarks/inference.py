@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets import make_ml_1m_clean, make_synthetic, working_folder
-from harness import Case, measure, parse_arguments, table, write
+from harness import Case, field_of_models, measure, parse_arguments, table, write
 
 _BASELINE = "MultiVAE"
 
@@ -18,10 +18,7 @@ _BASELINE = "MultiVAE"
 def models(dataset: str, hidden: int) -> list[Case]:
     """The field at five steps."""
     return [
-        Case("MultiVAE", "MultiVAE", dataset, "score", hidden),
-        Case("RecBole's DiffRec", "RecBoleDiffRec", dataset, "score", hidden, steps=5),
-        Case("DiffRec", "DiffRec", dataset, "score", hidden, steps=5),
-        Case("CFGDiffRec", "CFGDiffRec", dataset, "score", hidden, steps=5, guidance_scale=1.0),
+        *field_of_models("score", dataset, hidden),
         Case("CFGDiffRec", "CFGDiffRec", dataset, "score", hidden, steps=5, guidance_scale=2.0),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,6 @@ def _load(case: Case) -> tuple[Config, Any, Any]:
         **({} if case.steps is None else {"steps": case.steps, "dims_dnn": [case.hidden]}),
         **({} if case.guidance_scale is None else {"guidance_scale": case.guidance_scale}),
         **({"mlp_hidden_size": [case.hidden]} if case.model == "MultiVAE" else {}),
-        **case.options,
     }
     config = Config(case.model, case.dataset, config_dict=options)
     _, train_data, _, _ = quick_start._load_data(config)
@@ -47,9 +46,10 @@ def _prepared(train_data: Any, model: Any, run: Any, warm: Any, n_flops: float |
 
 
 def _scoring(
-    case: Case, score_batch: Callable[[Any, torch.Tensor], None], rounds: Callable[[], Iterable[Any]] = lambda: [None]
+    case: Case, score_batch: Callable[[Any, torch.Tensor], None], guidance_scales: Sequence[float | None] = (None,)
 ) -> Prepared:
-    """``score_batch(model, users)`` for all users with a history, in the batches of an evaluation; in every round."""
+    """``score_batch(model, users)`` for all users with a history, in the batches of an evaluation, at each scale; None
+    leaves the model's own."""
     config, train_data, trainer = _load(case)
     model = trainer.model
     batches = _users(train_data).split(max(1, config["full_sort_eval_batch_size"] // model.n_items))
@@ -58,7 +58,9 @@ def _scoring(
     def score_all(batches: Sequence[torch.Tensor]) -> None:
         model.train()  # so that nothing kept from the last run is used
         model.eval()
-        for _ in rounds():
+        for guidance_scale in guidance_scales:
+            if guidance_scale is not None:
+                model.guidance_scale = guidance_scale
             for users in batches:
                 score_batch(model, users)
 
@@ -69,9 +71,13 @@ def _scoring(
     return _prepared(train_data, model, lambda: score_all(batches), warm, n_flops)
 
 
+def _full_sort(model: Any, users: torch.Tensor) -> None:
+    model.full_sort_predict(Interaction({"user_id": users}))
+
+
 def score(case: Case) -> Prepared:
     """Scores of all items, as the trainer asks for them."""
-    return _scoring(case, lambda model, users: model.full_sort_predict(Interaction({"user_id": users})))
+    return _scoring(case, _full_sort)
 
 
 def _score_flops(case: Case, train_data: Any, model: Any) -> float | None:
@@ -99,13 +105,7 @@ def sweep(case: Case) -> Prepared:
 
 def nine_scores(case: Case) -> Prepared:
     """``score`` once for each of the nine guidance scales, all with the same products of the weights."""
-    current = [_SCALES[0]]
-
-    def score_batch(model: Any, users: torch.Tensor) -> None:
-        model.guidance_scale = current[0]
-        model.full_sort_predict(Interaction({"user_id": users}))
-
-    return _scoring(case, score_batch, lambda: (current.__setitem__(0, scale) for scale in _SCALES))
+    return _scoring(case, _full_sort, _SCALES)
 
 
 class _DenseNetwork:

@@ -10,19 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets import make_ml_1m_clean, make_synthetic, working_folder
-from harness import Case, measure, parse_arguments, table, write
+from harness import Case, field_of_models, measure, parse_arguments, table, write
 
 _BASELINE = "MultiVAE"
 
 
 def models(dataset: str, hidden: int) -> list[Case]:
     """The field at five steps."""
-    return [
-        Case("MultiVAE", "MultiVAE", dataset, "train", hidden),
-        Case("RecBole's DiffRec", "RecBoleDiffRec", dataset, "train", hidden, steps=5),
-        Case("DiffRec", "DiffRec", dataset, "train", hidden, steps=5),
-        Case("CFGDiffRec", "CFGDiffRec", dataset, "train", hidden, steps=5, guidance_scale=1.0),
-    ]
+    return field_of_models("train", dataset, hidden)
 
 
 def squares(dataset: str, hidden: int) -> list[Case]:
