@@ -38,6 +38,12 @@ class SparseCollector(Collector):
         if self._needs_hits:
             self.data_struct.update_tensor("rec.topk", _hits(items, scores_tensor.shape[1], positive_u, positive_i))
 
+    def emptied(self) -> SparseCollector:
+        """A collector of the same metrics and the same facts about the data, with nothing collected."""
+        other = copy(self)
+        other.data_struct = deepcopy(self.data_struct)
+        return other
+
     def get_data_struct(self) -> DataStruct:
         """What was collected, for the metrics; the next evaluation starts anew.
 
@@ -70,11 +76,24 @@ def _hits(items: torch.Tensor, n_items: int, positive_u: torch.Tensor, positive_
     return torch.cat([hits, n_targets[:, None]], dim=1)
 
 
-@torch.no_grad()
 def evaluate_guidance_scales(
     trainer: Any, eval_data: Any, guidance_scales: Sequence[float]
 ) -> dict[float, dict[str, float]]:
-    """The metrics of the trainer's model, as it is, under each guidance scale, by full ranking.
+    """The metrics of the trainer's model, as it is, under each guidance scale. Arguments and errors as in
+    ``collect_guidance_scales``.
+
+    Returns:
+        metrics by scale.
+    """
+    collectors = collect_guidance_scales(trainer, eval_data, guidance_scales)
+    return {scale: trainer.evaluator.evaluate(collector.get_data_struct()) for scale, collector in collectors.items()}
+
+
+@torch.no_grad()
+def collect_guidance_scales(
+    trainer: Any, eval_data: Any, guidance_scales: Sequence[float]
+) -> dict[float, SparseCollector]:
+    """Evaluate the trainer's model, as it is, under each guidance scale, by full ranking.
 
     Histories, masks and whatever else does not depend on the scale are computed once, and one scale's scores are held
     at a time.
@@ -88,7 +107,8 @@ def evaluate_guidance_scales(
         ConfigError: for another loader, or in one of several processes.
 
     Returns:
-        metrics by scale; the model's ``guidance_scale`` stays as it is.
+        by scale, a collector like the trainer's with what the metrics need; the model's ``guidance_scale`` stays as
+        it is.
     """
     if not isinstance(eval_data, FullSortEvalDataLoader) or eval_data.is_sequential:
         raise ConfigError("guidance scales: only full ranking is supported, set mode to full in eval_args")
@@ -96,18 +116,11 @@ def evaluate_guidance_scales(
         raise ConfigError("guidance scales: only a single process is supported")
     model = trainer.model
     model.eval()
-    collectors = {scale: _emptied(trainer.eval_collector) for scale in guidance_scales}
+    collectors = {scale: trainer.eval_collector.emptied() for scale in guidance_scales}
     for interaction, history_index, positive_u, positive_i in eval_data:
         history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
         for scores, collector in zip(model.guidance_sweep(history, collectors), collectors.values()):
             scores[:, 0] = -torch.inf  # RecBole's padding item
             scores[history_index] = -torch.inf
             collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
-    return {scale: trainer.evaluator.evaluate(collector.get_data_struct()) for scale, collector in collectors.items()}
-
-
-def _emptied(collector: Collector) -> Collector:
-    """A collector of the same metrics and the same facts about the data."""
-    other = copy(collector)
-    other.data_struct = deepcopy(collector.data_struct)
-    return other
+    return collectors

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import recbole.data.dataloader
 import torch
@@ -93,7 +94,70 @@ def _run(
     options: dict[str, Any],
     saved: bool,
 ) -> dict[str, Any]:
-    config = _make_config(model, dataset, config_file_list, options)
+    prepared = prepare(model, dataset, config_file_list, options)
+    logger = getLogger()
+    result = prepared.fit_and_test(saved)
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
+    return result
+
+
+class Prepared(NamedTuple):
+    """A run that is ready to train: configuration, RecBole data set, trainer (which has the model) and loaders."""
+
+    config: Config
+    dataset: Any
+    trainer: Any
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+
+    def fit(self, saved: bool = True, callback_fn: Callable[[int, float], None] | None = None) -> dict[str, Any]:
+        """Train and validate.
+
+        Args:
+            saved: write checkpoints.
+            callback_fn: called after each validation, with the epoch and the validation score.
+
+        Returns:
+            ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``.
+        """
+        best_valid_score, best_valid_result = self.trainer.fit(
+            self.train_data,
+            self.valid_data,
+            saved=saved,
+            show_progress=self.config["show_progress"],
+            callback_fn=callback_fn,
+        )
+        return {
+            "best_valid_score": best_valid_score,
+            "valid_score_bigger": self.config["valid_metric_bigger"],
+            "best_valid_result": best_valid_result,
+        }
+
+    def test(self, load_best_model: bool = True) -> dict[str, float]:
+        """The test metrics, of the best checkpoint or of the model as it is."""
+        show_progress = self.config["show_progress"]
+        return self.trainer.evaluate(self.test_data, load_best_model=load_best_model, show_progress=show_progress)
+
+    def fit_and_test(self, saved: bool = True) -> dict[str, Any]:
+        """What ``run`` returns; written as ``result.json`` into the run's folder if ``saved``."""
+        result = self.fit(saved)
+        result["test_result"] = self.test(load_best_model=saved)
+        result["run_dir"] = str(self.trainer.run_dir) if saved else None
+        if saved and self.config["local_rank"] == 0:
+            _write_result(result, self.config, self.trainer.run_dir)
+        return result
+
+
+def prepare(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+) -> Prepared:
+    """Everything of a run up to its training, in this process. Arguments and errors as in ``run``."""
+    config = _make_config(model, dataset, config_file_list, dict(config_dict or {}))
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
@@ -107,11 +171,7 @@ def _run(
     logger.info(trainer.model)
     if config["resume"]:
         trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
-
-    result = _fit_and_test(trainer, config, train_data, valid_data, test_data, saved)
-    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
-    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
-    return result
+    return Prepared(config, dataset_, trainer, train_data, valid_data, test_data)
 
 
 def _make_config(
@@ -169,24 +229,6 @@ def _make_trainer(config: Config, train_data: Any) -> Any:
         return get_trainer(config)(config, model)
 
 
-def _fit_and_test(
-    trainer: Any, config: Config, train_data: Any, valid_data: Any, test_data: Any, saved: bool
-) -> dict[str, Any]:
-    show_progress = config["show_progress"]
-    best_valid_score, best_valid_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=show_progress)
-    test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=show_progress)
-    result = {
-        "best_valid_score": best_valid_score,
-        "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": best_valid_result,
-        "test_result": test_result,
-        "run_dir": str(trainer.run_dir) if saved else None,
-    }
-    if saved and config["local_rank"] == 0:
-        _write_result(result, config, trainer.run_dir)
-    return result
-
-
 def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None:
     """Write ``result.json``, with all options, into the run's folder."""
     record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
@@ -216,11 +258,11 @@ def objective_function(
         logger.removeHandler(handler)
     init_logger(config)
     logging.basicConfig(level=logging.ERROR)
-    _, train_data, valid_data, test_data = _load_data(config)
+    dataset, train_data, valid_data, test_data = _load_data(config)
     trainer = _make_trainer(config, train_data)
     config["show_progress"] = False
-    result = _fit_and_test(trainer, config, train_data, valid_data, test_data, saved)
-    return {"model": config["model"], **result}
+    prepared = Prepared(config, dataset, trainer, train_data, valid_data, test_data)
+    return {"model": config["model"], **prepared.fit_and_test(saved)}
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, Any, Any]:

@@ -1,0 +1,128 @@
+"""Metrics of kept rankings: each user's, of groups of users and of items, and beyond accuracy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.register import metrics_dict
+
+from recbole_cfgdiff.experiment.rankings import Ranking
+
+BEYOND_ACCURACY = ("ItemCoverage", "AveragePopularity", "TailPercentage", "GiniIndex", "ShannonEntropy")
+
+# Lowest history length of each group: the paper's zero-shot and few-shot users (Sec. V), then longer ones.
+HISTORY_LENGTHS = (0, 1, 6, 11, 21, 51, 101, 201)
+
+# Items by popularity: the share of the items that are more popular than those of the group.
+POPULARITY_SHARES = (0.0, 0.05, 0.2, 0.5)
+
+
+def user_metrics(ranking: Ranking, metric: str) -> pd.Series:
+    """A metric of each user, by RecBole's own formula; the mean over a user's rankings where there are several.
+
+    Args:
+        ranking: with lists at least as long as the metric's.
+        metric: such as ``ndcg@10``.
+
+    Returns:
+        values by user, sorted by user.
+    """
+    name, k = split_metric(metric)
+    calculator = metrics_dict[name](_OneLength(int(k)))
+    values = calculator.metric_info(ranking.hits[:, :k], ranking.n_targets.astype(np.int64))[:, k - 1]
+    return pd.Series(values, index=ranking.users).groupby(level=0).mean()
+
+
+def split_metric(metric: str) -> tuple[str, int]:
+    """``ndcg@10`` as ``("ndcg", 10)``."""
+    name, _, k = metric.partition("@")
+    return name, int(k)
+
+
+class _OneLength(dict):
+    """The options that RecBole's metrics read, for lists of one length; others are None, as in RecBole's Config."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__(topk=[k], metric_decimal_place=12)
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def beyond_accuracy(ranking: Ranking, k: int) -> dict[str, float]:
+    """Coverage, popularity, share of the tail, Gini index and entropy as RecBole defines them, and novelty.
+
+    Args:
+        ranking: with lists of at least ``k`` items.
+        k: length of the lists.
+
+    Returns:
+        by name, such as ``itemcoverage@10``. Novelty is the mean self-information ``-log2`` of the share of users who
+        have the item (Zhou et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems"); an
+        item that nobody has counts as one user's.
+    """
+    items = torch.from_numpy(ranking.items[:, :k].astype(np.int64))
+    seen = Counter({item: int(count) for item, count in enumerate(ranking.item_counts) if count})
+    struct = DataStruct()
+    struct.set("rec.items", items)
+    struct.set("data.num_items", len(ranking.item_counts))
+    struct.set("data.count_items", seen)
+    values: dict[str, Any] = {}
+    for name in BEYOND_ACCURACY:
+        calculator = metrics_dict[name.lower()](_OneLength(k))
+        values |= calculator.calculate_metric(struct)
+    share = np.maximum(ranking.item_counts, 1) / ranking.n_users
+    values[f"novelty@{k}"] = -np.log2(share[items.numpy()]).mean()
+    return {name: float(value) for name, value in values.items()}
+
+
+def by_history_length(ranking: Ranking, metric: str) -> pd.DataFrame:
+    """A metric's mean over the users of each history length.
+
+    Returns:
+        ``group`` (such as ``1-5``), ``users`` and ``value``, a row for each group that has users.
+    """
+    lengths = pd.Series(ranking.history_length.astype(np.int64), index=ranking.users).groupby(level=0).first()
+    values = user_metrics(ranking, metric)
+    group = np.searchsorted(HISTORY_LENGTHS, lengths[values.index], side="right") - 1
+    return _grouped(values.to_numpy(), group, _range_names(HISTORY_LENGTHS), "users")
+
+
+def by_popularity(ranking: Ranking, k: int) -> pd.DataFrame:
+    """The share of the targets found among ``k`` items, by the popularity of the target in training.
+
+    Returns:
+        ``group`` (such as ``top 5%``), ``targets`` and ``value``, a row for each group that has targets.
+    """
+    counts = ranking.item_counts[1:].astype(np.int64)
+    # How many items are more popular; equally popular items are of one group.
+    more_popular = np.searchsorted(np.sort(-counts), -counts, side="left") / len(counts)
+    group_of_item = np.searchsorted(POPULARITY_SHARES, more_popular, side="right") - 1
+    recommended = pd.MultiIndex.from_arrays(
+        [np.arange(len(ranking.items)).repeat(k), ranking.items[:, :k].astype(np.int64).ravel()]
+    )
+    targets = pd.MultiIndex.from_arrays([ranking.target_rows.astype(np.int64), ranking.target_items.astype(np.int64)])
+    group = group_of_item[ranking.target_items.astype(np.int64) - 1]
+    return _grouped(targets.isin(recommended).astype(float), group, _share_names(POPULARITY_SHARES), "targets")
+
+
+def _grouped(values: np.ndarray, group: np.ndarray, names: list[str], counted: str) -> pd.DataFrame:
+    table = pd.DataFrame({"group": group, "value": values}).groupby("group")["value"].agg(["size", "mean"])
+    table.columns = [counted, "value"]
+    table.insert(0, "group", [names[index] for index in table.index])
+    return table.reset_index(drop=True)
+
+
+def _range_names(lowest: tuple[int, ...]) -> list[str]:
+    pairs = zip(lowest, lowest[1:])
+    return [str(low) if high == low + 1 else f"{low}-{high - 1}" for low, high in pairs] + [f"{lowest[-1]}+"]
+
+
+def _share_names(shares: tuple[float, ...]) -> list[str]:
+    percent = [f"{share:.0%}"[:-1] for share in (*shares, 1.0)]
+    return [f"top {percent[1]}%", *(f"{low}-{high}%" for low, high in zip(percent[1:], percent[2:]))]

@@ -1,0 +1,106 @@
+"""The folder of an experiment: whose it is, its runs, and the tables made of their records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment.rankings import Ranking
+from recbole_cfgdiff.experiment.runs import CURVE, SWEEP, TEST, Run, read_record, write_json
+
+_IDENTITY = "experiment.json"
+
+
+class OutputFolder:
+    """The folder of one experiment, which no other process works in meanwhile: a context manager.
+
+    Args:
+        path: made if it is not there.
+        identity: what tells the experiment from others; plain values.
+
+    Raises:
+        ConfigError: if the folder is another experiment's or not one's at all, or if another process works in it.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path, self._identity = path, identity
+        self._lock = FileLock(path / ".lock")
+
+    def __enter__(self) -> OutputFolder:
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"output: {self.path} is a file; expected a folder")
+        known = self.path / _IDENTITY
+        if known.is_file():
+            self._check(json.loads(known.read_text(encoding="utf-8")))
+        elif self.path.is_dir() and any(path.name != ".lock" for path in self.path.iterdir()):
+            raise ConfigError(f"output: {self.path} has files that are no experiment's; choose another folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigError(f"output: another process works in {self.path}") from error
+        write_json(self._identity, known)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def _check(self, known: dict[str, Any]) -> None:
+        for name in {**known, **self._identity}:
+            before, now = known.get(name), self._identity.get(name)
+            if before != now:
+                raise ConfigError(
+                    f"output: {self.path} is another experiment's, with {name} {before} instead of {now}; "
+                    "choose another folder"
+                )
+
+
+class Results:
+    """The runs of an experiment that have ended well, and what they left.
+
+    Args:
+        runs: all of the experiment.
+        output: its folder.
+
+    Attributes:
+        table: a row a run, failed ones included (``status``, ``error``), in the order of ``runs``; metrics of the
+            test part by name, of the validation part as ``valid_NAME``.
+        runs: those that ended well.
+    """
+
+    def __init__(self, runs: Sequence[Run], output: Path) -> None:
+        self._output = output
+        records = [(run, read_record(run, output)) for run in runs]
+        self.table = pd.DataFrame([_row(record) for _, record in records if record])
+        self.runs = [run for run, record in records if record and record["status"] == "ended"]
+        self._rankings: dict[Path, Ranking] = {}
+
+    def ranking(self, run: Run) -> Ranking:
+        """What the run recommended in its test."""
+        path = run.folder(self._output) / TEST
+        if path not in self._rankings:
+            self._rankings[path] = Ranking.load(path)
+        return self._rankings[path]
+
+    def curve(self, run: Run) -> pd.DataFrame:
+        """Epoch, seconds, training loss and validation score; no rows for a run that was never validated."""
+        path = run.folder(self._output) / CURVE
+        return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["epoch", "seconds", "valid_score"])
+
+    def sweep(self, run: Run) -> pd.DataFrame | None:
+        """Metrics by part and guidance scale, of a guided model."""
+        path = run.folder(self._output) / SWEEP
+        return pd.read_csv(path) if path.is_file() else None
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    nested = ("test", "beyond_accuracy", "valid")
+    row = {name: value for name, value in record.items() if name not in nested}
+    row |= record.get("test", {}) | record.get("beyond_accuracy", {})
+    return row | {f"valid_{name}": value for name, value in record.get("valid", {}).items()}

@@ -1,0 +1,144 @@
+"""What an evaluation recommended to whom: everything from which per-user metrics and tests are computed later."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from recbole.evaluator.collector import DataStruct
+from recbole.utils import EvaluatorType
+
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.evaluation import SparseCollector
+
+
+class Ranking(NamedTuple):
+    """The recommendations of one evaluation. A row is a ranking, of which a user may have several.
+
+    Attributes:
+        users: the user of each row, as in the data, shape ``(N,)``.
+        history_length: number of training interactions of the row's user, shape ``(N,)``.
+        items: recommended items, best first, internal ids, shape ``(N, k)``.
+        n_targets: number of items to be found, shape ``(N,)``.
+        target_rows: row of each target, shape ``(P,)``.
+        target_items: item of each target, shape ``(P,)``.
+        item_counts: training interactions of each item, RecBole's padding item 0 included, shape ``(n,)``.
+        n_users: number of users in the training part.
+    """
+
+    users: np.ndarray
+    history_length: np.ndarray
+    items: np.ndarray
+    n_targets: np.ndarray
+    target_rows: np.ndarray
+    target_items: np.ndarray
+    item_counts: np.ndarray
+    n_users: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Whether each recommended item is a target, bool, shape ``(N, k)``."""
+        n_items = len(self.item_counts)
+        recommended = np.arange(len(self.items))[:, None] * n_items + self.items.astype(np.int64)
+        return np.isin(recommended, self.target_rows.astype(np.int64) * n_items + self.target_items)
+
+    def save(self, path: Path) -> None:
+        """Write a compressed ``.npz``; a reader sees the whole file or none."""
+        unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+        smallest = {name: _smallest(value) for name, value in self._asdict().items()}
+        np.savez_compressed(unfinished, **smallest)
+        os.replace(unfinished, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Ranking:
+        """Read what ``save`` wrote; nothing in the file is executed."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{name: arrays[name] for name in cls._fields})
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    """The same integers in the smallest type that holds them; others as they are."""
+    if values.dtype.kind not in "iu" or values.size == 0:
+        return values
+    return values.astype(np.result_type(np.min_scalar_type(values.max()), np.min_scalar_type(values.min())))
+
+
+class RankingCollector(SparseCollector):
+    """The evaluation's collector, which also keeps the rankings themselves.
+
+    Args:
+        config: RecBole's configuration, with ranking metrics.
+        train_data: the training loader; what the rankings are seen against.
+
+    Attributes:
+        ranking: the rankings of the last evaluation that ended.
+    """
+
+    ranking: Ranking
+
+    def __init__(self, config: Any, train_data: Any) -> None:
+        super().__init__(config)
+        self._needs_items = self._needs_hits = True
+        self._dataset = train_data._dataset
+        self.data_collect(train_data)
+        self._forget()
+
+    def emptied(self) -> RankingCollector:
+        """A collector of the same metrics and the same facts about the data, with nothing collected."""
+        other = cast(RankingCollector, super().emptied())
+        other._forget()
+        return other
+
+    def _forget(self) -> None:
+        self._rows = 0
+        self._users: list[torch.Tensor] = []
+        self._targets: list[torch.Tensor] = []
+
+    def eval_batch_collect(
+        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
+    ) -> None:
+        """Collect a batch of users. Arguments as RecBole's."""
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        users = interaction[self._dataset.uid_field].cpu()
+        # Sampled evaluation has a row of the interaction for each pair.
+        self._users.append(users if len(users) == len(scores_tensor) else users.unique_consecutive())
+        self._targets.append(torch.stack([positive_u.cpu() + self._rows, positive_i.cpu()]))
+        self._rows += len(scores_tensor)
+
+    def get_data_struct(self) -> DataStruct:
+        """What was collected, for the metrics; ``ranking`` is made of it."""
+        collected = super().get_data_struct()
+        self.ranking = self._make_ranking(collected)
+        self._forget()
+        return collected
+
+    def _make_ranking(self, collected: DataStruct) -> Ranking:
+        dataset, inter = self._dataset, self._dataset.inter_feat
+        users = torch.cat(self._users)
+        targets = torch.cat(self._targets, dim=1).unique(dim=1).numpy()
+        history_length = np.bincount(inter[dataset.uid_field].numpy(), minlength=dataset.user_num)
+        return Ranking(
+            users=dataset.id2token(dataset.uid_field, users.numpy()).astype(str),
+            history_length=history_length[users.numpy()],
+            items=collected.get("rec.items").numpy(),
+            n_targets=collected.get("rec.topk")[:, -1].numpy(),
+            target_rows=targets[0],
+            target_items=targets[1],
+            item_counts=np.bincount(inter[dataset.iid_field].numpy(), minlength=dataset.item_num),
+            n_users=np.array(dataset.user_num - 1),
+        )
+
+
+def collect_rankings(trainer: Any, train_data: Any) -> RankingCollector:
+    """Let the trainer's evaluations keep their rankings.
+
+    Raises:
+        ConfigError: if its metrics are not of rankings.
+    """
+    if trainer.config["eval_type"] is not EvaluatorType.RANKING:
+        raise ConfigError(f"metrics: expected metrics of rankings, such as NDCG, got {trainer.config['metrics']}")
+    trainer.eval_collector = RankingCollector(trainer.config, train_data)
+    return trainer.eval_collector

@@ -1,0 +1,235 @@
+"""What an experiment is made of: variants of models, each trained on each data set with each seed, a folder a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole.utils import argument_list
+
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.properties import find_config_file, top_level_keys
+
+FIRST_SEED = 2020
+
+SPEC = "spec.json"
+RECORD = "record.json"
+CURVE = "curve.csv"
+LOG = "log.txt"
+TEST = "test.npz"
+SWEEP = "sweep.csv"
+CHECKPOINTS = "checkpoint"
+
+# Where and how a run is made; its results do not depend on them, but by rounding.
+_SURROUNDINGS = {
+    "seed",
+    "gpu_id",
+    "use_gpu",
+    "state",
+    "show_progress",
+    "data_path",
+    "checkpoint_dir",
+    "worker",
+    "log_wandb",
+    "wandb_project",
+    "config_file",
+    "save_dataset",
+    "save_dataloaders",
+    "chosen_by",
+}
+
+# Options of an experiment as a whole: what is tested on, and how. All others that are given are hyperparameters.
+_OF_THE_EXPERIMENT = {
+    *argument_list.general_arguments,
+    *argument_list.evaluation_arguments,
+    *argument_list.dataset_arguments,
+    *_SURROUNDINGS,
+    "eval_step",
+    "full_sort_eval_batch_size",
+    "noise_threshold",
+    "noise_seed",
+    "heldout_users",
+    "heldout_targets",
+    "heldout_seed",
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A line of the tables: a model and its settings.
+
+    Attributes:
+        label: its name in the tables.
+        model: name of the model.
+        options: options given for this variant.
+        config_files: YAML files given for this variant.
+    """
+
+    label: str
+    model: str
+    options: dict[str, Any]
+    config_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and test.
+
+    Attributes:
+        label: the variant's name in the tables.
+        model: name of the model.
+        dataset: name of the data set.
+        seed: of all random numbers.
+        options: all options, as ``Config.options`` has them.
+        hyperparameters: how they were chosen, as of ``describe_hyperparameters``.
+        guidance_scales: at which a guided model is also evaluated.
+    """
+
+    label: str
+    model: str
+    dataset: str
+    seed: int
+    options: dict[str, Any]
+    hyperparameters: str
+    guidance_scales: tuple[float, ...] = ()
+
+    @property
+    def config_hash(self) -> str:
+        """The same for runs that differ in nothing but the seed and their surroundings."""
+        kept = {name: value for name, value in self.options.items() if name not in _SURROUNDINGS}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+    def folder(self, output: Path) -> Path:
+        """Where the run's files are."""
+        return output / "runs" / self.dataset / _file_name(self.label) / str(self.seed)
+
+    def __str__(self) -> str:
+        return f"{self.label} on {self.dataset}, seed {self.seed}"
+
+
+def _file_name(label: str) -> str:
+    return "".join(character if character.isalnum() or character in "-_." else "-" for character in label)
+
+
+def make_runs(
+    variants: Sequence[Variant],
+    datasets: Sequence[str],
+    n_seeds: int,
+    config_files: Sequence[str] = (),
+    options: dict[str, Any] | None = None,
+    guidance_scales: Sequence[float] = (),
+) -> list[Run]:
+    """All runs of an experiment, seed by seed, so that a first complete table is there early.
+
+    Args:
+        variants: with different labels.
+        datasets: names of data sets.
+        n_seeds: seeds ``2020, 2021, ...``, so many.
+        config_files: YAML files for all variants, under each variant's own.
+        options: options for all variants, over everything else.
+        guidance_scales: at which guided models are also evaluated.
+
+    Raises:
+        ConfigError: on any mistake in the above, before anything is run.
+    """
+    options = options or {}
+    if n_seeds < 1:
+        raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
+    if "seed" in options:
+        raise ConfigError("seed: an experiment has several; give their number, such as --seeds=5")
+    _check_different(_file_name(variant.label).lower() for variant in variants)
+    _check_different(datasets)
+    planned = []
+    for dataset in datasets:
+        for variant in variants:
+            files, given = [*config_files, *variant.config_files], {**variant.options, **options}
+            config = Config(variant.model, dataset, files, given)
+            planned.append((variant, config, describe_hyperparameters(config, files, given)))
+    return [
+        Run(
+            variant.label,
+            config["model"],
+            config["dataset"],
+            seed,
+            {**config.options, "data_path": str(Path(config.options["data_path"]).resolve())},
+            hyperparameters,
+            tuple(guidance_scales),
+        )
+        for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
+        for variant, config, hyperparameters in planned
+    ]
+
+
+def _check_different(names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ConfigError(f"{name} is given twice")
+        seen.add(name)
+
+
+def describe_hyperparameters(config: Config, config_files: Sequence[str], options: Iterable[str]) -> str:
+    """How the hyperparameters of a run were chosen, for the tables.
+
+    Args:
+        config: of the run.
+        config_files: YAML files that were given.
+        options: names of options that were given beside them.
+
+    Returns:
+        ``chosen_by`` of the options where it is set, as in a file that a search wrote; otherwise ``given:`` with the
+        files and options that set any; otherwise ``shipped YAML``.
+    """
+    if config["chosen_by"]:
+        return str(config["chosen_by"])
+    foreign = {*_OF_THE_EXPERIMENT, *config.unread_options, "model", "dataset"}
+    given = [Path(name).name for name in config_files if top_level_keys(find_config_file(name)) - foreign]
+    given += sorted(set(options) - foreign)
+    return f"given: {', '.join(given)}" if given else "shipped YAML"
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write a file; a reader sees the old one or the new one, never a part of one."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def write_spec(run: Run, folder: Path) -> None:
+    """What a worker reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(asdict(run), folder / SPEC)
+
+
+def read_spec(folder: Path) -> Run:
+    """What ``write_spec`` wrote."""
+    content = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    return Run(**{**content, "guidance_scales": tuple(content["guidance_scales"])})
+
+
+def read_record(run: Run, output: Path) -> dict[str, Any] | None:
+    """The record of an ended run, failed ones included, or None.
+
+    Raises:
+        ConfigError: if the run was made with other options; the message names them.
+    """
+    path = run.folder(output) / RECORD
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["config_hash"] != run.config_hash:
+        made_with = read_spec(path.parent).options
+        changed = sorted(
+            name for name in {*made_with, *run.options} - _SURROUNDINGS if made_with.get(name) != run.options.get(name)
+        )
+        raise ConfigError(
+            f"{path.parent}: {run} was run with other options ({', '.join(changed)}); choose another --output, or "
+            "remove that folder to run it again"
+        )
+    return record

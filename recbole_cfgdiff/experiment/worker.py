@@ -1,0 +1,211 @@
+"""One run of an experiment, in a process of its own: ``python -m recbole_cfgdiff.experiment.worker FOLDER``.
+
+A run gets a fresh process so that its memory and threads are its own, nothing of another model's is left in it, and
+its failure ends nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recbole_cfgdiff import checkpoint
+from recbole_cfgdiff.compat import silence_recbole_deprecations
+from recbole_cfgdiff.errors import ConfigError, TrainingError
+from recbole_cfgdiff.evaluation import collect_guidance_scales
+from recbole_cfgdiff.experiment.metrics import beyond_accuracy, split_metric
+from recbole_cfgdiff.experiment.rankings import collect_rankings
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec, write_json
+from recbole_cfgdiff.quick_start import Prepared, prepare
+
+_PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
+_CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
+
+
+def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
+    """Do the run, from where an interrupted one left off, and write its rankings, learning curve and sweep.
+
+    Returns:
+        the record, plain values only.
+    """
+    checkpoints = folder / CHECKPOINTS
+    options = {**run.options, "seed": run.seed, "checkpoint_dir": str(folder), "run_name": CHECKPOINTS}
+    options["show_progress"] = False
+    if (checkpoints / checkpoint.LAST).is_file():
+        options["resume"] = str(checkpoints)
+    else:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    prepared = prepare(run.model, run.dataset, None, options)
+    collector = collect_rankings(prepared.trainer, prepared.train_data)
+    curve = LearningCurve(prepared.trainer, folder / CURVE)
+    result = prepared.fit(callback_fn=curve.add)
+    training_seconds = curve.seconds()
+    started = time.perf_counter()
+    test_result = prepared.test()
+    inference_seconds = time.perf_counter() - started
+    ranking = collector.ranking
+    ranking.save(folder / TEST)
+    _, k = split_metric(prepared.config["valid_metric"].lower())
+    beyond = beyond_accuracy(ranking, k)
+    if run.guidance_scales and is_guided(prepared.trainer.model):
+        sweep(prepared, run.guidance_scales).to_csv(folder / SWEEP, index=False)
+    (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
+    return {
+        "status": "ended",
+        "valid": {name: float(value) for name, value in (result["best_valid_result"] or {}).items()},
+        "test": {name: float(value) for name, value in test_result.items()},
+        "beyond_accuracy": beyond,
+        "training_seconds": training_seconds,
+        "inference_seconds": inference_seconds,
+        "epochs": curve.epochs,
+        "parameters": sum(weights.numel() for weights in prepared.trainer.model.parameters()),
+        "peak_memory_mb": _peak_memory_mb(),
+        "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
+        "valid_metric": prepared.config["valid_metric"].lower(),
+    }
+
+
+class LearningCurve:
+    """Epoch, seconds of training so far, training loss and validation score at each validation, on disk as it goes.
+
+    Args:
+        trainer: about to train, or to go on.
+        path: a CSV file; what it has of later epochs than the trainer goes on from is dropped.
+    """
+
+    def __init__(self, trainer: Any, path: Path) -> None:
+        self._trainer, self._path = trainer, path
+        rows = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=_CURVE_COLUMNS)
+        self._rows = rows[rows["epoch"] < trainer.start_epoch]
+        self._before = float(self._rows["seconds"].max()) if len(self._rows) else 0.0
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds of training so far, interruptions left out."""
+        return self._before + time.perf_counter() - self._started
+
+    def add(self, epoch: int, valid_score: float) -> None:
+        """The trainer's callback after a validation."""
+        loss = self._trainer.train_loss_dict.get(epoch)
+        loss = float(np.sum(loss)) if loss is not None else float("nan")
+        row = pd.DataFrame(
+            [[epoch, self.seconds(), loss, valid_score]], columns=["epoch", "seconds", "train_loss", "valid_score"]
+        )
+        self._rows = pd.concat([self._rows, row]) if len(self._rows) else row
+        unfinished = self._path.with_name(f".{self._path.name}")
+        self._rows.to_csv(unfinished, index=False)
+        os.replace(unfinished, self._path)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs trained."""
+        return 1 + max([*self._trainer.train_loss_dict, *self._rows["epoch"]], default=-1)
+
+
+def is_guided(model: Any) -> bool:
+    """Whether the model's scores depend on a guidance scale."""
+    return getattr(getattr(model, "denoiser", None), "guidance_encoder", None) is not None
+
+
+def sweep(prepared: Prepared, guidance_scales: tuple[float, ...]) -> pd.DataFrame:
+    """Metrics of the model as it is, under each guidance scale, on the validation and the test part.
+
+    Returns:
+        ``part``, ``guidance_scale`` and the metrics, beyond accuracy too, a row for each part and scale.
+    """
+    trainer, rows = prepared.trainer, []
+    _, k = split_metric(prepared.config["valid_metric"].lower())
+    for part, loader in (("valid", prepared.valid_data), ("test", prepared.test_data)):
+        collected = collect_guidance_scales(trainer, loader, guidance_scales)
+        for scale, each in collected.items():
+            metrics = trainer.evaluator.evaluate(each.get_data_struct())
+            beyond = beyond_accuracy(each.ranking, k)
+            rows.append({"part": part, "guidance_scale": scale, **metrics, **beyond})
+    return pd.DataFrame(rows)
+
+
+def _peak_memory_mb() -> float:
+    """The most memory this process has held. Not ``getrusage``, which counts what the parent held at the start."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**10
+
+
+def provenance(run: Run) -> dict[str, Any]:
+    """What the run was, and by which code on what machine."""
+    return {
+        "dataset": run.dataset,
+        "model": run.label,
+        "seed": run.seed,
+        "hyperparameters": run.hyperparameters,
+        "config_hash": run.config_hash,
+        "versions": " ".join(f"{name}={version(name)}" for name in _PACKAGES) + f" python={platform.python_version()}",
+        "git_commit": _git_commit(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _git_commit() -> str:
+    """The commit of this package's checkout, with ``-changed`` if files differ from it; empty outside of one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
+
+    try:
+        if git("ls-files", "--error-unmatch", Path(__file__).name).returncode:
+            return ""
+    except OSError:
+        return ""
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here.parent)).stdout
+    return git("rev-parse", "--short=12", "HEAD").stdout.strip() + ("-changed" if changed else "")
+
+
+def _end_with_parent() -> None:
+    """Stop when the process that started this one is gone, however it ended: its end of the pipe closes."""
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read(), whose lock would be missed at the end
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(folder: Path) -> int:
+    """Do the run of ``folder`` and write its record; the exit status is 0 also of a run that failed on its own."""
+    _end_with_parent()
+    silence_recbole_deprecations()
+    run = read_spec(folder)
+    record = provenance(run)
+    try:
+        record |= train_and_test(run, folder)
+    except (ConfigError, TrainingError) as error:
+        record |= {"status": "failed", "error": " ".join(str(error).splitlines())}
+    except Exception as error:
+        # Any failure is this run's only: the log has the traceback, the record the message.
+        import traceback
+
+        traceback.print_exc()
+        record |= {"status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".splitlines())}
+    write_json(record, folder / RECORD)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
