@@ -14,7 +14,10 @@ setup(
     packages=[*find_packages(include=["recbole_cfgdiff", "recbole_cfgdiff.*"]), "recbole_cfgdiff._properties"],
     # The YAML files lie at the top of a checkout and travel inside the package.
     package_dir={"recbole_cfgdiff._properties": "properties"},
-    package_data={"recbole_cfgdiff._properties": ["*.yaml", "*/*.yaml"]},
+    package_data={
+        "recbole_cfgdiff._properties": ["*.yaml", "*/*.yaml", "*/*.csv"],
+        "recbole_cfgdiff.experiment": ["*.jinja"],
+    },
     # RecBole needs ray <= 2.6.3, which has no wheel for Python 3.12 and later.
     python_requires=">=3.9,<3.12",
     install_requires=[
@@ -26,6 +29,9 @@ setup(
         "setuptools<81",  # ray 2.6.3 imports pkg_resources, gone in setuptools 81
         "pyyaml>=6",
         "tabulate>=0.8.10",
+        "filelock>=3.4",  # one process at a time in the folder of an experiment
+        "jinja2>=3",  # report.html
+        "matplotlib>=3.7",  # the figures of reports; 3.7 has legends outside of the axes
     ],
     extras_require={
         "dev": [
@@ -35,7 +41,6 @@ setup(
             "mypy>=1.8",
             "types-PyYAML",
             "types-tabulate",
-            "matplotlib>=3.7",  # the figure of benchmarks/scaling.py
         ]
     },
 )

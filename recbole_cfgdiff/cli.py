@@ -17,6 +17,9 @@ from recbole_cfgdiff.errors import ConfigError, TrainingError
 
 _RUN_HELP = "train and test a model by RecBole"
 _CONVERT_HELP = "turn a data set as its publisher ships it into RecBole's atomic files"
+_COMPARE_HELP = "train and test several models with several seeds, and report"
+_REPRODUCE_HELP = "the paper's tables beside ours, by the same protocol"
+_SWEEP_HELP = "what the guidance scale does to a trained model"
 _RUN_EPILOG = """Any option of RecBole's or of the model's is given as --key=value, over the files of --config_files,
 over the YAML files of the model and of the data set. --resume=RUN_FOLDER continues an interrupted run."""
 
@@ -35,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert = commands.add_parser("convert", help=_CONVERT_HELP, description=_CONVERT_HELP, allow_abbrev=False)
     _add_convert_arguments(convert)
     convert.set_defaults(command=_convert)
+    compare = commands.add_parser("compare", help=_COMPARE_HELP, description=_COMPARE_HELP, allow_abbrev=False)
+    _add_compare_arguments(compare)
+    compare.set_defaults(command=_compare)
+    reproduce = commands.add_parser("reproduce", help=_REPRODUCE_HELP, description=_REPRODUCE_HELP, allow_abbrev=False)
+    _add_reproduce_arguments(reproduce)
+    reproduce.set_defaults(command=_reproduce)
+    sweep = commands.add_parser("sweep", help=_SWEEP_HELP, description=_SWEEP_HELP, allow_abbrev=False)
+    _add_sweep_arguments(sweep)
+    sweep.set_defaults(command=_sweep)
     known, rest = parser.parse_known_args(arguments)
     return _guarded(known.command, known, rest)
 
@@ -73,6 +85,73 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rating-col", help="csv: name of the column of ratings, if there is one")
     parser.add_argument("--time-col", help="csv: name of the column of times in seconds, if there is one")
     parser.add_argument("--delimiter", default=",", help="csv: what separates the columns (,); tab for a tab")
+
+
+def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all of them."
+    parser.add_argument("--models", required=True, help="names, as CFGDiffRec,MultVAE:mine.yaml,EASE")
+    parser.add_argument("--dataset", required=True, help="a data set, or several separated by commas")
+    parser.add_argument("--config_files", default="", help='YAML files for all models: "a.yaml b.yaml"')
+    parser.add_argument("--guidance_scales", help="at which guided models are also evaluated: 0,0.5,1")
+    _add_experiment_arguments(parser, seeds=5)
+
+
+def _add_experiment_arguments(parser: argparse.ArgumentParser, seeds: int) -> None:
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"number of seeds, from 2020 on ({seeds})")
+    parser.add_argument("--output", type=Path, help="folder of the experiment, also to continue it (results/...)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores (1)")
+
+
+def _add_reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all runs."
+    parser.add_argument("--table", type=int, required=True, help="2 or 3")
+    parser.add_argument("--setting", required=True, help="ml-1m-clean, ml-1m-noisy, yelp-clean, amazon-office, ...")
+    _add_experiment_arguments(parser, seeds=3)
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or its best.pth")
+    parser.add_argument("--guidance_scales", default="0,0.25,0.5,0.75,1,1.5,2,3,4", help="(%(default)s)")
+    parser.add_argument("--output", type=Path, help="folder for sweep.csv and figures")
+
+
+def _compare(known: argparse.Namespace, rest: list[str]) -> int:
+    options = parse_options(rest)
+    from recbole_cfgdiff.experiment.compare import GUIDANCE_SCALES, compare
+    from recbole_cfgdiff.experiment.sweep import parse_scales
+
+    silence_recbole_deprecations()
+    scales = parse_scales(known.guidance_scales) if known.guidance_scales else GUIDANCE_SCALES
+    output = known.output or Path("results") / known.dataset.replace(",", "-")
+    files = known.config_files.split()
+    compare(known.models, known.dataset, known.seeds, output, known.jobs, files, options, scales)
+    return 0
+
+
+def _reproduce(known: argparse.Namespace, rest: list[str]) -> int:
+    options = parse_options(rest)
+    from recbole_cfgdiff.experiment.reproduce import reproduce
+
+    silence_recbole_deprecations()
+    output = known.output or Path("results") / f"table{known.table}-{known.setting}"
+    reproduce(known.table, known.setting, known.seeds, output, known.jobs, options)
+    return 0
+
+
+def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
+    if rest:
+        raise ConfigError(f"sweep does not know {rest[0]}")
+    from recbole_cfgdiff.experiment.report import write_sweep
+    from recbole_cfgdiff.experiment.sweep import effects_of, parse_scales, sweep_checkpoint
+
+    silence_recbole_deprecations()
+    table, prepared = sweep_checkpoint(known.checkpoint, parse_scales(known.guidance_scales))
+    columns = effects_of(prepared)
+    print(tabulate(table[["part", "guidance_scale", *columns]], headers="keys", showindex=False, floatfmt=".4f"))
+    if known.output:
+        write_sweep(table, prepared.config["model"], prepared.config["dataset"], columns, known.output)
+        print(f"\nall metrics and figures: {known.output}")
+    return 0
 
 
 def _convert(known: argparse.Namespace, rest: list[str]) -> int:

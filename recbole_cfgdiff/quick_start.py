@@ -277,13 +277,27 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
     Raises:
         ConfigError: if the file is no checkpoint of ours (nothing in it is executed) or the data is gone.
     """
+    trained = load_trained(model_file)
+    return (
+        trained.config,
+        trained.trainer.model,
+        trained.dataset,
+        trained.train_data,
+        trained.valid_data,
+        trained.test_data,
+    )
+
+
+def load_trained(model_file: str | Path) -> Prepared:
+    """Load a trained model with its data and a trainer to evaluate it with. Arguments and errors as in
+    ``load_data_and_model``."""
     state = checkpoint.load(model_file)
     config = Config(state["model"], state["dataset"], config_dict=state["options"])
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     getLogger().info(config)
     dataset, train_data, valid_data, test_data = _load_data(config)
-    model = _make_model(config, train_data)
-    load_model_state(model, state, model_file)
-    model.eval()
-    return config, model, dataset, train_data, valid_data, test_data
+    trainer = _make_trainer(config, train_data)
+    load_model_state(trainer.model, state, model_file)
+    trainer.model.eval()
+    return Prepared(config, dataset, trainer, train_data, valid_data, test_data)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
@@ -22,36 +24,57 @@ HISTORY_LENGTHS = (0, 1, 6, 11, 21, 51, 101, 201)
 POPULARITY_SHARES = (0.0, 0.05, 0.2, 0.5)
 
 
-def user_metrics(ranking: Ranking, metric: str) -> pd.Series:
-    """A metric of each user, by RecBole's own formula; the mean over a user's rankings where there are several.
+def is_per_user(metric: str) -> bool:
+    """Whether a metric, such as ``ndcg@10``, is a mean over users that their rankings determine."""
+    return issubclass(metrics_dict[split_metric(metric)[0]], TopkMetric)
+
+
+def user_metrics(ranking: Ranking, metrics: Sequence[str]) -> pd.DataFrame:
+    """Metrics of each user, by RecBole's own formulas; the mean over a user's rankings where there are several.
 
     Args:
-        ranking: with lists at least as long as the metric's.
-        metric: such as ``ndcg@10``.
+        ranking: with lists at least as long as the metrics'.
+        metrics: such as ``ndcg@10``; for each, ``is_per_user``.
 
     Returns:
-        values by user, sorted by user.
+        a row a user, sorted by user, a column a metric.
     """
-    name, k = split_metric(metric)
-    calculator = metrics_dict[name](_OneLength(int(k)))
-    values = calculator.metric_info(ranking.hits[:, :k], ranking.n_targets.astype(np.int64))[:, k - 1]
-    return pd.Series(values, index=ranking.users).groupby(level=0).mean()
+    hits = np.concatenate([ranking.hits, ranking.n_targets[:, None].astype(np.int64)], axis=1)
+    struct = DataStruct()
+    struct.set("rec.topk", torch.from_numpy(hits))
+    by_name = {name: _values_by_length(name, struct, hits.shape[1] - 1) for name, _ in map(split_metric, metrics)}
+    values = {metric: by_name[name][:, k - 1] for metric, (name, k) in zip(metrics, map(split_metric, metrics))}
+    return pd.DataFrame(values, index=ranking.users).groupby(level=0).mean()
+
+
+def _values_by_length(name: str, struct: DataStruct, longest: int) -> np.ndarray:
+    """A metric of each ranking for lists of 1, 2, ... ``longest`` items, which RecBole averages over the rankings."""
+    calculator = metrics_dict[name](_Options(topk=[longest]))
+    calculator.topk_result = lambda _, values: values
+    return calculator.calculate_metric(struct)
 
 
 def split_metric(metric: str) -> tuple[str, int]:
-    """``ndcg@10`` as ``("ndcg", 10)``."""
-    name, _, k = metric.partition("@")
-    return name, int(k)
+    """``ndcg@10`` as ``("ndcg", 10)``; a metric without a length, such as ``gauc``, with 0."""
+    name, _, k = metric.lower().partition("@")
+    return name, int(k or 0)
 
 
-class _OneLength(dict):
-    """The options that RecBole's metrics read, for lists of one length; others are None, as in RecBole's Config."""
+def list_length(valid_metric: str, topk: Sequence[int]) -> int:
+    """The length of the lists that matter most: that of the metric to choose by, or if it has none, the longest."""
+    return split_metric(valid_metric)[1] or max(topk)
 
-    def __init__(self, k: int) -> None:
-        super().__init__(topk=[k], metric_decimal_place=12)
+
+class _Options(dict):
+    """Options as RecBole's metrics read them; others are None, as in RecBole's Config."""
 
     def __missing__(self, name: str) -> None:
         return None
+
+
+def guidance_effects(valid_metric: str, k: int) -> list[str]:
+    """What guidance is looked at for: the metric to choose by, coverage, popularity and novelty of ``k`` items."""
+    return [valid_metric, *(f"{name}@{k}" for name in ("itemcoverage", "averagepopularity", "novelty"))]
 
 
 def beyond_accuracy(ranking: Ranking, k: int) -> dict[str, float]:
@@ -74,7 +97,7 @@ def beyond_accuracy(ranking: Ranking, k: int) -> dict[str, float]:
     struct.set("data.count_items", seen)
     values: dict[str, Any] = {}
     for name in BEYOND_ACCURACY:
-        calculator = metrics_dict[name.lower()](_OneLength(k))
+        calculator = metrics_dict[name.lower()](_Options(topk=[k], metric_decimal_place=12))
         values |= calculator.calculate_metric(struct)
     share = np.maximum(ranking.item_counts, 1) / ranking.n_users
     values[f"novelty@{k}"] = -np.log2(share[items.numpy()]).mean()
@@ -88,7 +111,7 @@ def by_history_length(ranking: Ranking, metric: str) -> pd.DataFrame:
         ``group`` (such as ``1-5``), ``users`` and ``value``, a row for each group that has users.
     """
     lengths = pd.Series(ranking.history_length.astype(np.int64), index=ranking.users).groupby(level=0).first()
-    values = user_metrics(ranking, metric)
+    values = user_metrics(ranking, [metric])[metric]
     group = np.searchsorted(HISTORY_LENGTHS, lengths[values.index], side="right") - 1
     return _grouped(values.to_numpy(), group, _range_names(HISTORY_LENGTHS), "users")
 

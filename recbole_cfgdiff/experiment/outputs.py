@@ -11,8 +11,9 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.rankings import Ranking
-from recbole_cfgdiff.experiment.runs import CURVE, SWEEP, TEST, Run, read_record, write_json
+from recbole_cfgdiff.experiment.runs import CURVE, SWEEP, TEST, Run, read_record
 
 _IDENTITY = "experiment.json"
 
@@ -45,7 +46,7 @@ class OutputFolder:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigError(f"output: another process works in {self.path}") from error
-        write_json(self._identity, known)
+        write_json(known, self._identity)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -72,6 +73,8 @@ class Results:
         table: a row a run, failed ones included (``status``, ``error``), in the order of ``runs``; metrics of the
             test part by name, of the validation part as ``valid_NAME``.
         runs: those that ended well.
+        metrics: names of the test metrics, in RecBole's order.
+        beyond: names of the beyond-accuracy metrics.
     """
 
     def __init__(self, runs: Sequence[Run], output: Path) -> None:
@@ -79,6 +82,9 @@ class Results:
         records = [(run, read_record(run, output)) for run in runs]
         self.table = pd.DataFrame([_row(record) for _, record in records if record])
         self.runs = [run for run, record in records if record and record["status"] == "ended"]
+        ended = [record for _, record in records if record and record["status"] == "ended"]
+        self.metrics = list(dict.fromkeys(name for record in ended for name in record["test"]))
+        self.beyond = list(dict.fromkeys(name for record in ended for name in record["beyond_accuracy"]))
         self._rankings: dict[Path, Ranking] = {}
 
     def ranking(self, run: Run) -> Ranking:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.runs import LOG, RECORD, Run, read_record, write_json, write_spec
+from recbole_cfgdiff.experiment.files import write_json
+from recbole_cfgdiff.experiment.runs import LOG, RECORD, Run, read_record, write_spec
 
 _POLL_SECONDS = 0.1
 # A checkout need not be installed to be run from its own folder, which is not where the workers run.
@@ -100,7 +101,7 @@ class _Worker:
                     else f"; see {LOG} in the run's folder"
                 ),
             }
-            write_json(record, self._folder / RECORD)
+            write_json(self._folder / RECORD, record)
         return record
 
     def stop(self) -> None:

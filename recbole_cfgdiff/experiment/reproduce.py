@@ -6,23 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from recbole_cfgdiff.errors import ConfigError, nearest
-from recbole_cfgdiff.experiment.outputs import OutputFolder
+from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
+from recbole_cfgdiff.experiment.files import write_text
+from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import run_missing
+from recbole_cfgdiff.experiment.report import report
 from recbole_cfgdiff.experiment.runs import Run, Variant, make_runs
+from recbole_cfgdiff.experiment.statistics import LEVEL, differences, holm
+from recbole_cfgdiff.experiment.summary import users_by_seed
 from recbole_cfgdiff.properties import PROPERTIES
 
 PAPER = PROPERTIES / "paper"
 TABLES = {2: PAPER / "table2.csv", 3: PAPER / "table3.csv"}
 PROTOCOL = "properties/protocol/heldout_users.yaml"
+GUIDANCE = ("raw", "embedding")
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 2.0)
-
-_CONVERT = {
-    2: "convert diffrec ARCHIVE --name={name}, of the DiffRec authors' split",
-    3: "convert amazon FILE --name={name}",
-}
+MAIN_METRIC = "ndcg@10"
 
 
 class Settings(NamedTuple):
@@ -62,14 +64,32 @@ def settings_of(setting: str) -> list[Settings]:
     return chosen
 
 
+def label_of(guidance: str, settings: Settings) -> str:
+    """The label of the variant with that guidance encoder, or of DiffRec if empty."""
+    return f"CFGDiffRec {guidance} ({settings.name})" if guidance else f"DiffRec ({settings.name})"
+
+
 def variants_of(settings: Settings) -> list[Variant]:
-    """DiffRec, and CFGDiffRec with raw and with embedded guidance."""
+    """DiffRec, and CFGDiffRec with raw and with embedded guidance, by the same hyperparameters."""
     files = (settings.config_file,)
-    guided = {name: f"CFGDiffRec {name} ({settings.name})" for name in ("raw", "embedding")}
-    return [
-        Variant(f"DiffRec ({settings.name})", "DiffRec", {}, files),
-        *(Variant(label, "CFGDiffRec", {"guidance_encoder": name}, files) for name, label in guided.items()),
+    guided = [
+        Variant(label_of(guidance, settings), "CFGDiffRec", {"guidance_encoder": guidance}, files)
+        for guidance in GUIDANCE
     ]
+    return [Variant(label_of("", settings), "DiffRec", {}, files), *guided]
+
+
+def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
+    """All runs of a setting.
+
+    Raises:
+        ConfigError: if the data is not there.
+    """
+    variants = [variant for settings in settings_of(setting) for variant in variants_of(settings)]
+    try:
+        return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; dataset/README.md says how {setting} is made") from error
 
 
 def reproduce(
@@ -77,32 +97,166 @@ def reproduce(
     setting: str,
     n_seeds: int,
     output: Path,
-    jobs: int,
-    options: dict[str, Any],
-    report: Callable[[str], None] = print,
+    jobs: int = 1,
+    options: dict[str, Any] | None = None,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Run DiffRec and CFGDiffRec on a data set of the paper's under its protocol, and compare with its table.
 
     Args:
         table: 2 or 3.
         setting: name of the data set, as in the table's CSV file and below ``data_path``.
-        n_seeds: number of seeds.
-        output: the experiment's folder.
+        n_seeds: seeds ``2020, 2021, ...``, so many.
+        output: the experiment's folder, where also ``cells.csv`` and ``reproduction.md`` are written.
         jobs: runs at a time.
         options: over everything else.
-        report: called with each line of progress.
+        say: called with each line of progress, then with the result.
 
     Raises:
-        ConfigError: on a mistake in the options, or if the data is not there.
+        ConfigError: on a mistake in the options, or if the data is not there, before anything is run.
+        TrainingError: if a run failed.
     """
-    paper_table(table, setting)
-    runs = plan(setting, n_seeds, options)
-    identity = {"command": "reproduce", "table": table, "setting": setting, "options": options}
+    figures = paper_table(table, setting)
+    runs = plan(setting, n_seeds, options or {})
+    identity = {"command": "reproduce", "table": table, "setting": setting, "options": options or {}}
     with OutputFolder(output, identity):
-        run_missing(runs, output, jobs, report)
+        run_missing(runs, output, jobs, say)
+        results, _ = report(f"The paper's table {table}, {setting}", runs, output)
+        failed = results.table[results.table["status"] == "failed"]
+        if len(failed):
+            raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; the first: {failed['error'].iloc[0]}")
+        cells = compare_cells(results, setting, figures)
+        write_text(output / "cells.csv", cells.to_csv(index=False))
+        text = to_markdown(cells, results, table, setting, n_seeds)
+        write_text(output / "reproduction.md", text)
+    say(f"\n{text}\nreport: {output / 'report.html'}")
 
 
-def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
-    """All runs of a setting."""
-    variants = [variant for settings in settings_of(setting) for variant in variants_of(settings)]
-    return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES)
+def compare_cells(results: Results, setting: str, figures: pd.DataFrame) -> pd.DataFrame:
+    """Every cell of the paper's table beside ours.
+
+    Args:
+        results: of all runs of ``plan``.
+        setting: the data set.
+        figures: of ``paper_table``.
+
+    Returns:
+        for each settings, guidance encoder and metric the paper's two figures, the means and deviations of DiffRec and
+        CFGDiffRec, all in percent, the ``difference`` of the latter two, its p-value corrected over the settings and
+        encoders, whether it is ``significant`` (see ``statistics.METHOD``), and whether it has the sign of the paper's
+        (``holds``; empty where the paper's two figures are equal).
+    """
+    table = results.table
+    metrics = list(figures["metric"])
+    by_label = table.groupby("model", sort=False)[metrics]
+    means, deviations = 100 * by_label.mean(), 100 * by_label.std()
+    users = users_by_seed(results, setting, metrics)
+    rows: list[dict[str, Any]] = []
+    for settings in settings_of(setting):
+        unguided = label_of("", settings)
+        for guidance in GUIDANCE:
+            guided = label_of(guidance, settings)
+            (found,) = differences(users[guided], [users[unguided]])
+            rows += [
+                {
+                    "settings": settings.name,
+                    "guidance": guidance,
+                    "metric": cell.metric,
+                    "paper_original": cell.original,
+                    "paper_ours": cell.ours,
+                    "diffrec": means.loc[unguided, cell.metric],
+                    "diffrec_sd": deviations.loc[unguided, cell.metric],
+                    "cfgdiffrec": means.loc[guided, cell.metric],
+                    "cfgdiffrec_sd": deviations.loc[guided, cell.metric],
+                    "difference": 100 * found[cell.metric].mean,
+                    "low": 100 * found[cell.metric].low,
+                    "high": 100 * found[cell.metric].high,
+                    "p_value": found[cell.metric].p_value,
+                    "same_sign": found[cell.metric].same_sign,
+                }
+                for cell in figures.itertuples()
+            ]
+    cells = pd.DataFrame(rows)
+    cells["p_holm"] = cells.groupby("metric")["p_value"].transform(holm)
+    cells["significant"] = (cells["p_holm"] < LEVEL) & cells["same_sign"]
+    paper = np.sign(cells["paper_ours"] - cells["paper_original"])
+    cells["holds"] = (np.sign(cells["difference"]) == paper).astype(object).where(paper != 0, "")
+    return cells
+
+
+def verdict(cells: pd.DataFrame) -> str:
+    """What ``cells`` say of the paper's claim for this data set, in words.
+
+    The gain reproduces with given settings and encoder if CFGDiffRec is above DiffRec in at least three quarters of the
+    cells in which the paper has it above, and significantly above in ndcg@10.
+    """
+    outcomes = []
+    for (settings, guidance), group in cells.groupby(["settings", "guidance"], sort=False):
+        claimed = group[group["paper_ours"] > group["paper_original"]]
+        holding = int((claimed["holds"] == True).sum())  # noqa: E712 - the column also has empty text
+        above = int((group["significant"] & (group["difference"] > 0)).sum())
+        below = int((group["significant"] & (group["difference"] < 0)).sum())
+        main = group[group["metric"] == MAIN_METRIC].iloc[0]
+        reproduced = holding >= 0.75 * len(claimed) and main["significant"] and main["difference"] > 0
+        word = "**reproduces**" if reproduced else "does **not** reproduce"
+        outcomes.append(
+            f"- {settings} settings, {guidance} guidance: the gain {word}. CFGDiffRec is above DiffRec in {holding} of "
+            f"the {len(claimed)} cells in which the paper has it above; significantly above in {above} cells and below "
+            f"in {below} of all {len(group)}. {MAIN_METRIC}: {main['diffrec']:.2f} to {main['cfgdiffrec']:.2f} "
+            f"({_signed(main['difference'])}, 95% interval {main['low']:.2f} to {main['high']:.2f}); the paper: "
+            f"{main['paper_original']:.2f} to {main['paper_ours']:.2f} "
+            f"({_signed(main['paper_ours'] - main['paper_original'])})."
+        )
+    return "\n".join(outcomes)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def to_markdown(cells: pd.DataFrame, results: Results, table: int, setting: str, n_seeds: int) -> str:
+    """The page of a setting: verdict, every cell, and the guided models at other guidance scales."""
+    parts = [
+        f"## Table {table}, {setting}\n",
+        f"`python -m recbole_cfgdiff reproduce --table={table} --setting={setting} --seeds={n_seeds}`; test metrics in "
+        f"percent, mean ± standard deviation of {n_seeds} seeds, held-out users (`{PROTOCOL}`).\n",
+        verdict(cells) + "\n",
+    ]
+    for settings, group in cells.groupby("settings", sort=False):
+        parts += [f"### {settings} settings\n", _cells_table(group), ""]
+    parts += ["### Guidance scale\n", _scales_table(results), ""]
+    return "\n".join(parts)
+
+
+def _cells_table(group: pd.DataFrame) -> str:
+    """One settings' cells: a row a metric."""
+    header = ["metric", "paper: original", "paper: ours", "DiffRec"]
+    for guidance in GUIDANCE:
+        header += [f"CFGDiffRec {guidance}", "paper's direction holds"]
+    lines = [header, ["---"] * len(header)]
+    for metric, rows in group.groupby("metric", sort=False):
+        first = rows.iloc[0]
+        line = [metric, f"{first['paper_original']:.2f}", f"{first['paper_ours']:.2f}"]
+        line.append(f"{first['diffrec']:.2f} ± {first['diffrec_sd']:.2f}")
+        for _, row in rows.iterrows():
+            mark = " \\*" if row["significant"] else ""
+            line.append(f"{row['cfgdiffrec']:.2f} ± {row['cfgdiffrec_sd']:.2f}{mark}")
+            line.append({True: "yes", False: "no"}.get(row["holds"], "a tie there"))
+        lines.append(line)
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _scales_table(results: Results) -> str:
+    """The main metric of each guided variant by guidance scale, validation / test, in percent."""
+    header = ["", *(f"scale {scale:g}" for scale in GUIDANCE_SCALES)]
+    lines = [header, ["---"] * len(header)]
+    by_label: dict[str, list[pd.DataFrame]] = {}
+    for run in results.runs:
+        if (sweep := results.sweep(run)) is not None:
+            by_label.setdefault(run.label, []).append(sweep)
+    for label, sweeps in by_label.items():
+        mean = 100 * pd.concat(sweeps).groupby(["part", "guidance_scale"])[MAIN_METRIC].mean()
+        lines.append([label, *(f"{mean['valid', s]:.2f} / {mean['test', s]:.2f}" for s in GUIDANCE_SCALES)])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    what = f"{MAIN_METRIC} in percent, validation / test, of the same trained models; the tables above are scale 1."
+    return f"{what}\n\n{text}"

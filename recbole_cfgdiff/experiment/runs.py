@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,10 @@ from typing import Any
 from recbole.utils import argument_list
 
 from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.data.atomic import check_atomic_files
+from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.properties import find_config_file, top_level_keys
 
 FIRST_SEED = 2020
@@ -147,6 +149,7 @@ def make_runs(
     _check_different(datasets)
     planned = []
     for dataset in datasets:
+        _check_data(Config(variants[0].model, dataset, [*config_files, *variants[0].config_files], options))
         for variant in variants:
             files, given = [*config_files, *variant.config_files], {**variant.options, **options}
             config = Config(variant.model, dataset, files, given)
@@ -174,6 +177,12 @@ def _check_different(names: Iterable[str]) -> None:
         seen.add(name)
 
 
+def _check_data(config: Config) -> None:
+    """Before anything is run, and before several processes look for the data at once."""
+    download_if_missing(config)
+    check_atomic_files(config)
+
+
 def describe_hyperparameters(config: Config, config_files: Sequence[str], options: Iterable[str]) -> str:
     """How the hyperparameters of a run were chosen, for the tables.
 
@@ -194,17 +203,10 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
     return f"given: {', '.join(given)}" if given else "shipped YAML"
 
 
-def write_json(content: Any, path: Path) -> None:
-    """Write a file; a reader sees the old one or the new one, never a part of one."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
-
-
 def write_spec(run: Run, folder: Path) -> None:
     """What a worker reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(asdict(run), folder / SPEC)
+    write_json(folder / SPEC, asdict(run))
 
 
 def read_spec(folder: Path) -> Run:

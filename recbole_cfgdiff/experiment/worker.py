@@ -24,11 +24,12 @@ import torch
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.evaluation import collect_guidance_scales
-from recbole_cfgdiff.experiment.metrics import beyond_accuracy, split_metric
+from recbole_cfgdiff.experiment.files import write_json, write_text
+from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
-from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec, write_json
-from recbole_cfgdiff.quick_start import Prepared, prepare
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec
+from recbole_cfgdiff.experiment.sweep import is_guided, sweep
+from recbole_cfgdiff.quick_start import prepare
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
 _CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
@@ -57,9 +58,9 @@ def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
     inference_seconds = time.perf_counter() - started
     ranking = collector.ranking
     ranking.save(folder / TEST)
-    _, k = split_metric(prepared.config["valid_metric"].lower())
+    k = list_length(prepared.config["valid_metric"], prepared.config["topk"])
     beyond = beyond_accuracy(ranking, k)
-    if run.guidance_scales and is_guided(prepared.trainer.model):
+    if run.guidance_scales and is_guided(prepared):
         sweep(prepared, run.guidance_scales).to_csv(folder / SWEEP, index=False)
     (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
     return {
@@ -104,36 +105,12 @@ class LearningCurve:
             [[epoch, self.seconds(), loss, valid_score]], columns=["epoch", "seconds", "train_loss", "valid_score"]
         )
         self._rows = pd.concat([self._rows, row]) if len(self._rows) else row
-        unfinished = self._path.with_name(f".{self._path.name}")
-        self._rows.to_csv(unfinished, index=False)
-        os.replace(unfinished, self._path)
+        write_text(self._path, self._rows.to_csv(index=False))
 
     @property
     def epochs(self) -> int:
         """Number of epochs trained."""
         return 1 + max([*self._trainer.train_loss_dict, *self._rows["epoch"]], default=-1)
-
-
-def is_guided(model: Any) -> bool:
-    """Whether the model's scores depend on a guidance scale."""
-    return getattr(getattr(model, "denoiser", None), "guidance_encoder", None) is not None
-
-
-def sweep(prepared: Prepared, guidance_scales: tuple[float, ...]) -> pd.DataFrame:
-    """Metrics of the model as it is, under each guidance scale, on the validation and the test part.
-
-    Returns:
-        ``part``, ``guidance_scale`` and the metrics, beyond accuracy too, a row for each part and scale.
-    """
-    trainer, rows = prepared.trainer, []
-    _, k = split_metric(prepared.config["valid_metric"].lower())
-    for part, loader in (("valid", prepared.valid_data), ("test", prepared.test_data)):
-        collected = collect_guidance_scales(trainer, loader, guidance_scales)
-        for scale, each in collected.items():
-            metrics = trainer.evaluator.evaluate(each.get_data_struct())
-            beyond = beyond_accuracy(each.ranking, k)
-            rows.append({"part": part, "guidance_scale": scale, **metrics, **beyond})
-    return pd.DataFrame(rows)
 
 
 def _peak_memory_mb() -> float:
@@ -203,7 +180,7 @@ def main(folder: Path) -> int:
 
         traceback.print_exc()
         record |= {"status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".splitlines())}
-    write_json(record, folder / RECORD)
+    write_json(folder / RECORD, record)
     return 0
 
 

@@ -1,0 +1,84 @@
+"""Models side by side on the same data, split and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_cfgdiff.errors import ConfigError, TrainingError
+from recbole_cfgdiff.experiment.outputs import OutputFolder
+from recbole_cfgdiff.experiment.pool import run_missing
+from recbole_cfgdiff.experiment.report import notes, report
+from recbole_cfgdiff.experiment.runs import Variant, make_runs
+from recbole_cfgdiff.experiment.summary import to_text
+from recbole_cfgdiff.properties import find_config_file
+
+GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+def parse_variants(models: str) -> list[Variant]:
+    """Read ``A,B:settings.yaml``: models, each with a YAML file of its own or as it is shipped.
+
+    Raises:
+        ConfigError: on an empty list or name.
+    """
+    variants = []
+    for name in models.split(","):
+        model, _, config_file = name.strip().partition(":")
+        if not model:
+            raise ConfigError(f"models: expected names such as CFGDiffRec,MultVAE,EASE:mine.yaml, got {models!r}")
+        label = f"{model}:{Path(config_file).stem}" if config_file else model
+        variants.append(Variant(label, model, {}, (config_file,) if config_file else ()))
+    return variants
+
+
+def compare(
+    models: str,
+    datasets: str,
+    n_seeds: int,
+    output: Path,
+    jobs: int = 1,
+    config_files: Sequence[str] = (),
+    options: dict[str, Any] | None = None,
+    guidance_scales: Sequence[float] = GUIDANCE_SCALES,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train and test every model on every data set with every seed, as far as that is not done, and report.
+
+    Args:
+        models: as of ``parse_variants``.
+        datasets: names, separated by commas.
+        n_seeds: seeds ``2020, 2021, ...``, so many.
+        output: the experiment's folder. More models and seeds can be added to one; other data sets, options or config
+            files are another experiment.
+        jobs: runs at a time.
+        config_files: YAML files for all models.
+        options: options for all models, over everything else.
+        guidance_scales: at which guided models are also evaluated.
+        say: called with each line of progress, then with the tables.
+
+    Raises:
+        ConfigError: on a mistake in the options or in the data, before anything is run.
+        TrainingError: if a run failed, after everything else was done and reported.
+    """
+    names = [name.strip() for name in datasets.split(",")]
+    runs = make_runs(parse_variants(models), names, n_seeds, config_files, options, guidance_scales)
+    identity = {
+        "command": "compare",
+        "datasets": names,
+        "options": options or {},
+        "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
+    }
+    with OutputFolder(output, identity):
+        run_missing(runs, output, jobs, say)
+        results, sections = report(f"{models} on {datasets}", runs, output)
+    for section in sections:
+        say(f"\n{section.summary.dataset}, test, mean ± standard deviation; *: differs from the best of the others")
+        say(to_text(section.summary, section.metrics[0]))
+    for note in notes(results, sections):
+        say(f"note: {note}")
+    say(f"\nreport: {output / 'report.html'}")
+    failed = int((results.table["status"] == "failed").sum())
+    if failed:
+        raise TrainingError(f"{failed} of {len(runs)} runs failed; see the notes above and {output / 'results.csv'}")

@@ -1,0 +1,150 @@
+"""The figures of a report. Each is narrow, so that it can be read on a telephone and in a column of a paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart also by the colour-blind, and markers for print without colours.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_WIDTH, _HEIGHT = 3.9, 2.7  # inches, without the legend
+_LEGEND_ROW = 0.19
+_STYLE: Any = {
+    "font.size": 8,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "svg.hashsalt": "recbole-cfgdiff",
+    "savefig.dpi": 200,
+}
+
+
+class Drawing(NamedTuple):
+    """A figure, the name of its files, and what it shows."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+    def save(self, folder: Path) -> None:
+        """Write ``NAME.png`` and ``NAME.pdf``, each in one piece."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+            unfinished = folder / f".{self.name}.{os.getpid()}.{suffix}"
+            with matplotlib.rc_context(_STYLE):
+                self.figure.savefig(unfinished, metadata=metadata)
+            os.replace(unfinished, folder / f"{self.name}.{suffix}")
+
+    def data_uri(self) -> str:
+        """The figure as an SVG image that a page can hold in itself."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            self.figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+class _Canvas:
+    """One pair of axes with a legend below it; each label keeps its colour and marker."""
+
+    def __init__(self, labels: list[str], xlabel: str, ylabel: str) -> None:
+        self.labels = labels
+        self._columns = 1 if max(map(len, labels), default=0) > 24 else 2
+        rows = -(-len(labels) // self._columns)
+        with matplotlib.rc_context(_STYLE):
+            self.figure = Figure(figsize=(_WIDTH, _HEIGHT + _LEGEND_ROW * rows), layout="constrained")
+            self.axes = self.figure.subplots()
+        self.axes.set_xlabel(xlabel)
+        self.axes.set_ylabel(ylabel)
+
+    def look(self, label: str) -> dict[str, Any]:
+        place = self.labels.index(label)
+        return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)], "markersize": 4}
+
+    def drawing(self, name: str, caption: str) -> Drawing:
+        with matplotlib.rc_context(_STYLE):
+            handles, labels = self.axes.get_legend_handles_labels()
+            self.figure.legend(handles, labels, loc="outside lower center", ncols=self._columns, frameon=False)
+        return Drawing(name, caption, self.figure)
+
+
+def learning_curves(curves: Mapping[str, list[pd.DataFrame]], metric: str, dataset: str) -> Drawing:
+    """The validation score by epoch.
+
+    Args:
+        curves: by label, a table with ``epoch`` and ``valid_score`` for each seed.
+        metric: name of the score.
+        dataset: name of the data set.
+    """
+    canvas = _Canvas(list(curves), "epoch", f"validation {metric}")
+    for label, tables in curves.items():
+        for table in tables:
+            canvas.axes.plot(table["epoch"] + 1, table["valid_score"], color=canvas.look(label)["color"], alpha=0.25)
+        # Seeds stop at different epochs; a mean of fewer of them would jump.
+        mean = pd.concat(tables).groupby("epoch")["valid_score"].agg(["mean", "size"])
+        mean = mean[mean["size"] == len(tables)]["mean"]
+        canvas.axes.plot(mean.index + 1, mean, label=label, markevery=0.1, **canvas.look(label))
+    canvas.axes.set_xscale("log")
+    caption = f"Learning curves on {dataset}: thin lines are seeds, thick ones their mean while all of them train."
+    return canvas.drawing(f"{dataset}-learning", caption)
+
+
+def guidance_curves(sweeps: Mapping[str, pd.DataFrame], metric: str, dataset: str) -> Drawing:
+    """A metric by guidance scale.
+
+    Args:
+        sweeps: by label, ``part``, ``guidance_scale`` and metrics, rows of all seeds.
+        metric: name of a column.
+        dataset: name of the data set.
+    """
+    canvas = _Canvas(list(sweeps), "guidance scale (0: unguided, 1: guided)", metric)
+    for label, table in sweeps.items():
+        for part, line in (("valid", "--"), ("test", "-")):
+            by_scale = table[table["part"] == part].groupby("guidance_scale")[metric]
+            mean, deviation = by_scale.mean(), by_scale.std().fillna(0)
+            look = canvas.look(label)
+            canvas.axes.plot(mean.index, mean, line, label=label if part == "test" else None, **look)
+            canvas.axes.fill_between(mean.index, mean - deviation, mean + deviation, color=look["color"], alpha=0.15)
+    caption = f"{metric} by guidance scale on {dataset}, test (lines) and validation (dashed); bands: one deviation."
+    return canvas.drawing(f"{dataset}-guidance-{metric.replace('@', '-')}", caption)
+
+
+def cost(table: pd.DataFrame, metric: str, dataset: str) -> Drawing:
+    """A metric by seconds of training.
+
+    Args:
+        table: ``model``, ``training_seconds`` and the metric, a row a run.
+        metric: name of a column.
+        dataset: name of the data set.
+    """
+    canvas = _Canvas(list(table["model"].unique()), "seconds of training, validations included", f"test {metric}")
+    for label, rows in table.groupby("model", sort=False):
+        canvas.axes.plot(rows["training_seconds"], rows[metric], linestyle="", label=label, **canvas.look(str(label)))
+    canvas.axes.set_xscale("log")
+    return canvas.drawing(f"{dataset}-cost", f"Accuracy and cost on {dataset}: a point a run.")
+
+
+def by_group(groups: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, name: str, caption: str) -> Drawing:
+    """A metric by group of users or items.
+
+    Args:
+        groups: by label, ``group``, ``members`` (how many) and ``value``; groups in order.
+        xlabel: what the groups are.
+        ylabel: name of the metric.
+        name: of the drawing's files.
+        caption: what it shows.
+    """
+    canvas = _Canvas(list(groups), xlabel, ylabel)
+    members = pd.concat(groups.values()).groupby("group", sort=False)["members"].first()
+    for label, table in groups.items():
+        canvas.axes.plot(members.index.get_indexer(table["group"]), table["value"], label=label, **canvas.look(label))
+    canvas.axes.set_xticks(range(len(members)), [f"{group}\n({count:,.0f})" for group, count in members.items()])
+    canvas.axes.tick_params("x", labelsize=6)
+    return canvas.drawing(name, caption)

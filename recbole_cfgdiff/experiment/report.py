@@ -1,0 +1,276 @@
+"""What an experiment leaves for people: tables as files, figures, and one page that holds all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from recbole_cfgdiff.errors import TrainingError
+from recbole_cfgdiff.experiment import figures
+from recbole_cfgdiff.experiment.figures import Drawing
+from recbole_cfgdiff.experiment.files import write_text
+from recbole_cfgdiff.experiment.metrics import (
+    by_history_length,
+    by_popularity,
+    guidance_effects,
+    is_per_user,
+    split_metric,
+)
+from recbole_cfgdiff.experiment.outputs import Results
+from recbole_cfgdiff.experiment.runs import Run
+from recbole_cfgdiff.experiment.statistics import METHOD
+from recbole_cfgdiff.experiment.summary import (
+    HTML,
+    Summary,
+    mixed_hyperparameters,
+    rows_of,
+    summarise,
+    tables_of,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+
+_COSTS = {
+    "training_seconds": "training, s",
+    "inference_seconds": "test, s",
+    "epochs": "epochs",
+    "parameters": "parameters",
+    "peak_memory_mb": "peak memory, MB",
+    "threads": "threads",
+}
+_GROUP_FIGURES = (("users", "history-length"), ("targets", "popularity"))
+
+
+class Section(NamedTuple):
+    """What a report says of one data set.
+
+    Attributes:
+        summary: means, ranks and tests.
+        metric: the metric that models were chosen by.
+        k: the list length that matters most.
+        metrics: all test metrics, by list length, the one that matters most first.
+        groups: metrics by group: ``model``, ``by``, ``group``, ``members``, ``value``, means over the seeds.
+        beyond: beyond-accuracy metrics, means over the seeds, a row a model.
+        costs: likewise seconds, epochs, parameters and memory.
+        drawings: the figures.
+    """
+
+    summary: Summary
+    metric: str
+    k: int
+    metrics: list[list[str]]
+    groups: pd.DataFrame
+    beyond: pd.DataFrame
+    costs: pd.DataFrame
+    drawings: list[Drawing]
+
+
+def make_section(results: Results, dataset: str) -> Section:
+    """Everything that a report says of one data set."""
+    table = results.table
+    rows = table[(table["dataset"] == dataset) & (table["status"] == "ended")]
+    runs = [run for run in results.runs if run.dataset == dataset]
+    metric = str(rows["valid_metric"].iloc[0])
+    k = split_metric(results.beyond[0])[1]
+    metrics = [name for name in results.metrics if name in rows]
+    summary = summarise(results, dataset, metrics)
+    by_model = rows.groupby("model", sort=False)
+    groups = _groups(results, runs, metric if is_per_user(metric) else f"ndcg@{k}", k)
+    return Section(
+        summary,
+        metric,
+        k,
+        tables_of(metrics, k),
+        groups,
+        by_model[results.beyond].mean(),
+        by_model[[name for name in _COSTS if name in rows]].mean().rename(columns=_COSTS),
+        _drawings(results, runs, rows, groups, metric, k),
+    )
+
+
+def _groups(results: Results, runs: Sequence[Run], metric: str, k: int) -> pd.DataFrame:
+    """Metrics by history length and by popularity, means over the seeds."""
+    tables = []
+    for run in runs:
+        ranking = results.ranking(run)
+        lengths = by_history_length(ranking, metric).rename(columns={"users": "members"})
+        popularity = by_popularity(ranking, k).rename(columns={"targets": "members"})
+        tables.append(lengths.assign(model=run.label, by=f"{metric} by history length"))
+        tables.append(popularity.assign(model=run.label, by=f"recall@{k} by popularity of the target"))
+    by = ["by", "model", "group"]
+    return pd.concat(tables).groupby(by, sort=False)[["members", "value"]].mean().reset_index()
+
+
+def _drawings(
+    results: Results, runs: Sequence[Run], rows: pd.DataFrame, groups: pd.DataFrame, metric: str, k: int
+) -> list[Drawing]:
+    dataset = runs[0].dataset
+    curves: dict[str, list[pd.DataFrame]] = {}
+    sweeps: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        if len(curve := results.curve(run)):
+            curves.setdefault(run.label, []).append(curve)
+        if (sweep := results.sweep(run)) is not None:
+            sweeps.setdefault(run.label, []).append(sweep)
+    drawings = [figures.learning_curves(curves, metric, dataset)] if curves else []
+    drawings.append(figures.cost(rows, metric, dataset))
+    if sweeps:
+        joined = {label: pd.concat(tables) for label, tables in sweeps.items()}
+        names = guidance_effects(metric, k)
+        drawings += [figures.guidance_curves(joined, name, dataset) for name in names]
+    for (by, table), (counted, name) in zip(groups.groupby("by", sort=False), _GROUP_FIGURES):
+        of_model = {str(label): rows for label, rows in table.groupby("model", sort=False)}
+        value, _, what = by.partition(" by ")
+        drawings.append(
+            figures.by_group(of_model, f"{what} ({counted})", value, f"{dataset}-{name}", f"{by} on {dataset}.")
+        )
+    return drawings
+
+
+def write_tables(results: Results, sections: Sequence[Section], output: Path) -> None:
+    """Write ``results.csv``, ``summary.csv``, ``.md`` and ``.tex``, ``comparisons.csv``, ``groups.csv``."""
+    write_text(output / "results.csv", results.table.to_csv(index=False))
+    write_text(output / "summary.csv", pd.concat([to_csv(each.summary) for each in sections]).to_csv(index=False))
+    comparisons = [each.summary.comparisons.assign(dataset=each.summary.dataset) for each in sections]
+    write_text(output / "comparisons.csv", pd.concat(comparisons).to_csv(index=False))
+    groups = [each.groups.assign(dataset=each.summary.dataset) for each in sections]
+    write_text(output / "groups.csv", pd.concat(groups).to_csv(index=False))
+    write_text(output / "summary.md", "\n".join(map(_markdown, sections)))
+    write_text(output / "summary.tex", "\n".join(map(_latex, sections)))
+
+
+def _markdown(section: Section) -> str:
+    warning = mixed_hyperparameters(section.summary)
+    tables = [to_markdown(section.summary, metrics) for metrics in section.metrics]
+    return "\n".join(
+        [f"## {section.summary.dataset}\n", *([warning + "\n"] if warning else []), *tables, f"{METHOD}\n"]
+    )
+
+
+def _latex(section: Section) -> str:
+    warning = mixed_hyperparameters(section.summary)
+    tables = [to_latex(section.summary, metrics) for metrics in section.metrics]
+    return "\n".join([f"% {section.summary.dataset}. {warning}", *tables])
+
+
+def write_report(title: str, results: Results, sections: Sequence[Section], output: Path) -> None:
+    """Write ``report.html``, which needs no other file and no network, and ``figures/*.png`` and ``.pdf``."""
+    for section in sections:
+        for drawing in section.drawings:
+            drawing.save(output / "figures")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("recbole_cfgdiff.experiment", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        title=title,
+        method=METHOD,
+        notes=notes(results, sections),
+        sections=[_for_page(section) for section in sections],
+        made_by=_made_by(results.table),
+    )
+    write_text(output / "report.html", page)
+
+
+def notes(results: Results, sections: Sequence[Section]) -> list[str]:
+    """What a reader must know before comparing: failed runs, unequal effort, runs of different code."""
+    table = results.table
+    found = [
+        f"{row.model} on {row.dataset}, seed {row.seed} failed: {row.error}"
+        for row in table[table["status"] == "failed"].itertuples()
+    ]
+    found += [warning for section in sections if (warning := mixed_hyperparameters(section.summary))]
+    ended = table[table["status"] == "ended"]
+    found += [
+        f"The runs were made with different {name}: {', '.join(sorted(map(str, ended[name].unique())))}."
+        for name in ("git_commit", "versions", "threads")
+        if ended[name].nunique(dropna=False) > 1
+    ]
+    return found
+
+
+def _made_by(table: pd.DataFrame) -> str:
+    row = table[table["status"] == "ended"].iloc[0]
+    commit = f", commit {row['git_commit']}" if row["git_commit"] else ""
+    return f"{row['versions']}{commit}; {row['threads']} threads a run"
+
+
+def _for_page(section: Section) -> dict[str, Any]:
+    summary, columns = (
+        section.summary,
+        ["model", "versus", "difference", "low", "high", "p_value", "p_holm", "same_sign"],
+    )
+    tables = []
+    for metrics in section.metrics:
+        header, rows = rows_of(summary, metrics, HTML)
+        tables.append((header, [list(map(Markup, row)) for row in rows]))
+    comparisons = summary.comparisons
+    tested = comparisons[comparisons["metric"].isin(section.metrics[0])]
+    compared = [
+        (metric, columns, [[_shown(row[name]) for name in columns] for _, row in table.iterrows()])
+        for metric, table in tested.groupby("metric", sort=False)
+    ]
+    return {
+        "dataset": summary.dataset,
+        "tables": tables,
+        "compared": compared,
+        "beyond": _frame_for_page(section.beyond),
+        "costs": _frame_for_page(section.costs),
+        "drawings": [(drawing.name, drawing.caption, drawing.data_uri()) for drawing in section.drawings],
+    }
+
+
+def _frame_for_page(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    rows = [[str(label), *map(_shown, row)] for label, row in zip(table.index, table.to_numpy())]
+    return ["model", *table.columns], rows
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, float):
+        return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if pd.isna(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def report(title: str, runs: Sequence[Run], output: Path) -> tuple[Results, list[Section]]:
+    """Write everything that an experiment leaves beside its runs.
+
+    Returns:
+        the results, and a section for each data set that has any.
+
+    Raises:
+        TrainingError: if no run ended well.
+    """
+    results = Results(runs, output)
+    datasets = dict.fromkeys(run.dataset for run in results.runs)
+    if not datasets:
+        write_text(output / "results.csv", results.table.to_csv(index=False))
+        raise TrainingError(f"all runs failed; the first: {results.table['error'].iloc[0]}")
+    sections = [make_section(results, dataset) for dataset in datasets]
+    write_tables(results, sections, output)
+    write_report(title, results, sections, output)
+    return results, sections
+
+
+def write_sweep(table: pd.DataFrame, model: str, dataset: str, columns: Sequence[str], output: Path) -> None:
+    """Write ``sweep.csv`` and a figure of each of some columns, as PNG and PDF, into a folder.
+
+    Args:
+        table: of ``sweep.sweep``.
+        model: its name.
+        dataset: name of the data set.
+        columns: names of metrics.
+        output: the folder, made if it is not there.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / "sweep.csv", table.to_csv(index=False))
+    for column in columns:
+        figures.guidance_curves({model: table}, column, dataset).save(output)
