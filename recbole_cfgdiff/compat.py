@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import warnings
 
+from recbole.config import Config
+
 
 def silence_recbole_deprecations() -> None:
     """Hide the warnings about calls inside RecBole that its user can do nothing about.
@@ -18,3 +20,12 @@ def silence_recbole_deprecations() -> None:
     """
     for module in ("recbole", "thop"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=rf"{module}\.")
+
+
+def restore_numpy_names() -> None:
+    """Give numpy back ``np.float`` and its like (gone in numpy 1.24), which RecBole's metrics use.
+
+    RecBole's Config does so when it is made; metrics of kept rankings are computed where there may be none. To go with
+    a RecBole that does not use these names.
+    """
+    Config.compatibility_settings(None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment.outputs import OutputFolder
-from recbole_cfgdiff.experiment.pool import run_missing
+from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
 from recbole_cfgdiff.experiment.summary import to_text
@@ -62,17 +62,19 @@ def compare(
         ConfigError: on a mistake in the options or in the data, before anything is run.
         TrainingError: if a run failed, after everything else was done and reported.
     """
+    check_jobs(jobs)
     names = [name.strip() for name in datasets.split(",")]
     runs = make_runs(parse_variants(models), names, n_seeds, config_files, options, guidance_scales)
     identity = {
         "command": "compare",
         "datasets": names,
         "options": options or {},
+        "guidance_scales": list(guidance_scales),
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
     with OutputFolder(output, identity):
         run_missing(runs, output, jobs, say)
-        results, sections = report(f"{models} on {datasets}", runs, output)
+        results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
     for section in sections:
         say(f"\n{section.summary.dataset}, test, mean ± standard deviation; *: differs from the best of the others")
         say(to_text(section.summary, section.metrics[0]))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 # Okabe and Ito's colours, told apart also by the colour-blind, and markers for print without colours.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -68,6 +69,13 @@ class _Canvas:
         place = self.labels.index(label)
         return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)], "markersize": 4}
 
+    def use_log_scale(self) -> None:
+        """On the x axis, with plain numbers."""
+        self.axes.set_xscale("log")
+        self.axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+        self.axes.xaxis.set_major_formatter("{x:g}")
+        self.axes.xaxis.set_minor_formatter(NullFormatter())
+
     def drawing(self, name: str, caption: str) -> Drawing:
         with matplotlib.rc_context(_STYLE):
             handles, labels = self.axes.get_legend_handles_labels()
@@ -91,7 +99,7 @@ def learning_curves(curves: Mapping[str, list[pd.DataFrame]], metric: str, datas
         mean = pd.concat(tables).groupby("epoch")["valid_score"].agg(["mean", "size"])
         mean = mean[mean["size"] == len(tables)]["mean"]
         canvas.axes.plot(mean.index + 1, mean, label=label, markevery=0.1, **canvas.look(label))
-    canvas.axes.set_xscale("log")
+    canvas.use_log_scale()
     caption = f"Learning curves on {dataset}: thin lines are seeds, thick ones their mean while all of them train."
     return canvas.drawing(f"{dataset}-learning", caption)
 
@@ -127,7 +135,7 @@ def cost(table: pd.DataFrame, metric: str, dataset: str) -> Drawing:
     canvas = _Canvas(list(table["model"].unique()), "seconds of training, validations included", f"test {metric}")
     for label, rows in table.groupby("model", sort=False):
         canvas.axes.plot(rows["training_seconds"], rows[metric], linestyle="", label=label, **canvas.look(str(label)))
-    canvas.axes.set_xscale("log")
+    canvas.use_log_scale()
     return canvas.drawing(f"{dataset}-cost", f"Accuracy and cost on {dataset}: a point a run.")
 
 

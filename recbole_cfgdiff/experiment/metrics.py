@@ -13,6 +13,7 @@ from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
+from recbole_cfgdiff.compat import restore_numpy_names
 from recbole_cfgdiff.experiment.rankings import Ranking
 
 BEYOND_ACCURACY = ("ItemCoverage", "AveragePopularity", "TailPercentage", "GiniIndex", "ShannonEntropy")
@@ -49,6 +50,7 @@ def user_metrics(ranking: Ranking, metrics: Sequence[str]) -> pd.DataFrame:
 
 def _values_by_length(name: str, struct: DataStruct, longest: int) -> np.ndarray:
     """A metric of each ranking for lists of 1, 2, ... ``longest`` items, which RecBole averages over the rankings."""
+    restore_numpy_names()
     calculator = metrics_dict[name](_Options(topk=[longest]))
     calculator.topk_result = lambda _, values: values
     return calculator.calculate_metric(struct)

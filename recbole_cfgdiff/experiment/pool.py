@@ -29,10 +29,8 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
         report: called with a line for each run that ends.
 
     Raises:
-        ConfigError: on fewer than one job, or if a run was done with other options.
+        ConfigError: if a run was done with other options.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs: expected at least 1, got {jobs}")
     waiting = [run for run in runs if (read_record(run, output) or {"status": ""})["status"] != "ended"]
     progress = _Progress(runs, waiting, jobs, report)
     waiting.reverse()
@@ -48,6 +46,16 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
     finally:
         for worker in active:
             worker.stop()
+
+
+def check_jobs(jobs: int) -> None:
+    """Check the number of runs at a time.
+
+    Raises:
+        ConfigError: if it is less than one.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs: expected at least 1, got {jobs}")
 
 
 def _cores() -> int:

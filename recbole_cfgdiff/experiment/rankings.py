@@ -138,7 +138,16 @@ def collect_rankings(trainer: Any, train_data: Any) -> RankingCollector:
     Raises:
         ConfigError: if its metrics are not of rankings.
     """
-    if trainer.config["eval_type"] is not EvaluatorType.RANKING:
-        raise ConfigError(f"metrics: expected metrics of rankings, such as NDCG, got {trainer.config['metrics']}")
+    require_rankings(trainer.config)
     trainer.eval_collector = RankingCollector(trainer.config, train_data)
     return trainer.eval_collector
+
+
+def require_rankings(config: Any) -> None:
+    """Check that what is evaluated are rankings.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if config["eval_type"] is not EvaluatorType.RANKING:
+        raise ConfigError(f"metrics: expected metrics of rankings, such as NDCG, got {config['metrics']}")

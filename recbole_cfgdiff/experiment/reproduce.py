@@ -12,7 +12,7 @@ import pandas as pd
 from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
 from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
-from recbole_cfgdiff.experiment.pool import run_missing
+from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import report
 from recbole_cfgdiff.experiment.runs import Run, Variant, make_runs
 from recbole_cfgdiff.experiment.statistics import LEVEL, differences, holm
@@ -116,6 +116,7 @@ def reproduce(
         ConfigError: on a mistake in the options, or if the data is not there, before anything is run.
         TrainingError: if a run failed.
     """
+    check_jobs(jobs)
     figures = paper_table(table, setting)
     runs = plan(setting, n_seeds, options or {})
     identity = {"command": "reproduce", "table": table, "setting": setting, "options": options or {}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.files import write_json
+from recbole_cfgdiff.experiment.rankings import require_rankings
 from recbole_cfgdiff.properties import find_config_file, top_level_keys
 
 FIRST_SEED = 2020
@@ -153,6 +155,7 @@ def make_runs(
         for variant in variants:
             files, given = [*config_files, *variant.config_files], {**variant.options, **options}
             config = Config(variant.model, dataset, files, given)
+            require_rankings(config)
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
     return [
         Run(
@@ -204,7 +207,9 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
 
 
 def write_spec(run: Run, folder: Path) -> None:
-    """What a worker reads."""
+    """What a worker reads; what an unfinished run with other options left in the folder is removed."""
+    if (folder / SPEC).is_file() and read_spec(folder).config_hash != run.config_hash:
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SPEC, asdict(run))
 
@@ -216,16 +221,18 @@ def read_spec(folder: Path) -> Run:
 
 
 def read_record(run: Run, output: Path) -> dict[str, Any] | None:
-    """The record of an ended run, failed ones included, or None.
+    """The record of a run that has ended, well or not, or None.
 
     Raises:
-        ConfigError: if the run was made with other options; the message names them.
+        ConfigError: if it ended well, but with other options; the message names them.
     """
     path = run.folder(output) / RECORD
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    if record["config_hash"] != run.config_hash:
+    if record["config_hash"] == run.config_hash:
+        return record
+    if record["status"] == "ended":
         made_with = read_spec(path.parent).options
         changed = sorted(
             name for name in {*made_with, *run.options} - _SURROUNDINGS if made_with.get(name) != run.options.get(name)
@@ -234,4 +241,4 @@ def read_record(run: Run, output: Path) -> dict[str, Any] | None:
             f"{path.parent}: {run} was run with other options ({', '.join(changed)}); choose another --output, or "
             "remove that folder to run it again"
         )
-    return record
+    return None

@@ -100,8 +100,10 @@ def sign_flip_p_values(differences: np.ndarray, resamples: int = RESAMPLES) -> n
         resamples: random flips; all columns share them.
 
     Returns:
-        shape ``(c,)``; 1 for a column of zeros.
+        shape ``(c,)``; 1 for a column of zeros, and of a single pair.
     """
+    if len(differences) < 2:
+        return np.ones(differences.shape[1])
 
     def means(signed: np.ndarray, axis: int) -> np.ndarray:
         # scipy flips signs of the numbers 1 ... n; they are the signs of the pairs, for all columns at once.

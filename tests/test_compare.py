@@ -1,0 +1,241 @@
+"""``compare``, ``sweep`` and what they refuse, on the tiny data set."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from recbole_cfgdiff import cli
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment.compare import parse_variants
+from recbole_cfgdiff.experiment.outputs import OutputFolder
+from recbole_cfgdiff.experiment.pool import _duration, _Progress
+from recbole_cfgdiff.experiment.runs import Run, make_runs
+from recbole_cfgdiff.experiment.sweep import parse_scales
+from recbole_cfgdiff.quick_start import run
+
+AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def command(capfd):
+    """Run ``python -m recbole_cfgdiff`` with these arguments in this process: status, output, errors."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        status = cli.main(arguments)
+        return (status, *capfd.readouterr())
+
+    return call
+
+
+def test_a_comparison_goes_on_after_a_failed_run_and_repeats_none_that_ended(tiny, command):
+    Path("bad.yaml").write_text("learning_rate: 1.0e+30\n")
+    arguments = ("compare", "--models=DiffRec:bad.yaml,CFGDiffRec,Pop", "--dataset=tiny", "--seeds=1", "--jobs=2")
+    arguments = (*arguments, "--output=out", "--epochs=2", "--guidance_scales=0,1")
+    status, out, err = command(*arguments)
+    assert status == 1
+    assert "1 of 3 runs failed" in err and err.count("\n") == 1
+    assert "[3/3]" in out and "left" in out
+    assert "note: DiffRec:bad on tiny, seed 2020 failed: epoch 1: the training loss is" in out
+
+    results = pd.read_csv("out/results.csv").set_index("model")
+    assert results["status"].to_dict() == {"DiffRec:bad": "failed", "CFGDiffRec": "ended", "Pop": "ended"}
+    assert results.loc["CFGDiffRec", "hyperparameters"] == "given: epochs"
+    assert results.loc["CFGDiffRec", "epochs"] == 2 and results.loc["CFGDiffRec", "parameters"] > 1000
+    assert (results.loc[["CFGDiffRec", "Pop"], ["training_seconds", "inference_seconds", "peak_memory_mb"]] > 0).all(
+        axis=None
+    )
+    # The numbers are RecBole's own for the same run.
+    own = run("CFGDiffRec", "tiny", None, {"epochs": 2, "seed": 2020, "show_progress": False, "state": "ERROR"})
+    for metric, value in own["test_result"].items():
+        assert results.loc["CFGDiffRec", metric] == value
+    for metric, value in own["best_valid_result"].items():
+        assert results.loc["CFGDiffRec", f"valid_{metric}"] == value
+
+    for name in ("summary.csv", "summary.md", "summary.tex", "comparisons.csv", "groups.csv", "report.html"):
+        assert Path("out", name).stat().st_size > 0
+    assert {path.suffix for path in Path("out/figures").iterdir()} == {".png", ".pdf"}
+    assert not list(Path("out/runs/tiny/CFGDiffRec").rglob("last.pth"))
+
+    record = Path("out/runs/tiny/CFGDiffRec/2020/record.json")
+    before = record.read_bytes(), record.stat().st_mtime_ns
+    summary = Path("out/summary.csv").read_bytes()
+    status, out, _ = command(*arguments)
+    assert status == 1 and "2 of 3 runs are there already" in out
+    assert (record.read_bytes(), record.stat().st_mtime_ns) == before
+    assert Path("out/summary.csv").read_bytes() == summary
+
+    # A checkpoint of the comparison can be swept, of a model without guidance it can't.
+    status, out, _ = command("sweep", "--checkpoint=out/runs/tiny/CFGDiffRec/2020/checkpoint", "--guidance_scales=0,1")
+    assert status == 0
+    swept = pd.read_csv("out/runs/tiny/CFGDiffRec/2020/sweep.csv")
+    value = swept.query("part == 'test' and guidance_scale == 1")["ndcg@10"].item()
+    assert value == results.loc["CFGDiffRec", "ndcg@10"] and f"{value:.4f}" in out
+    status, _, err = command("sweep", "--checkpoint=out/runs/tiny/Pop/2020/checkpoint")
+    assert status == 2 and "Pop has no guidance scale" in err
+
+    # Other options are another experiment.
+    status, _, err = command(*arguments[:-2], "--epochs=3")
+    assert status == 2 and "another experiment's, with options" in err
+
+
+def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
+    arguments = ["compare", "--models=Pop,EASE,CFGDiffRec", "--dataset=tiny", "--seeds=1", "--epochs=30"]
+    base = [sys.executable, "-m", "recbole_cfgdiff", *arguments, "--stopping_step=100"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen([*base, "--output=killed"], env=environment, stdout=subprocess.DEVNULL)
+    last = Path("killed/runs/tiny/CFGDiffRec/2020/checkpoint/last.pth")
+    while not last.exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    ended = {path: path.stat().st_mtime_ns for path in Path("killed").rglob("record.json")}
+    assert {path.parts[3] for path in ended} == {"Pop", "EASE"}
+    worker_log = last.parents[1] / "log.txt"
+    time.sleep(1)
+    size = worker_log.stat().st_size
+    time.sleep(1)
+    assert worker_log.stat().st_size == size  # the worker has stopped with its parent
+
+    again = subprocess.run([*base, "--output=killed"], env=environment, capture_output=True, text=True, check=True)
+    assert "2 of 3 runs are there already" in again.stdout
+    assert "Resuming" in worker_log.read_text()
+    assert all(path.stat().st_mtime_ns == before for path, before in ended.items())
+    subprocess.run([*base, "--output=unbroken"], env=environment, capture_output=True, check=True)
+    for name in ("summary.csv", "comparisons.csv", "groups.csv", "summary.md"):
+        assert Path("killed", name).read_bytes() == Path("unbroken", name).read_bytes()
+    epochs = [pd.read_csv(f"{folder}/results.csv").set_index("model")["epochs"] for folder in ("killed", "unbroken")]
+    assert epochs[0].equals(epochs[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models=CFGDiffRec,MultVEA", "--dataset=tiny"], "unknown model MultVEA"),
+        (["--models=CFGDiffRec,,Pop", "--dataset=tiny"], "models: expected names"),
+        (["--models=Pop,Pop", "--dataset=tiny"], "pop is given twice"),
+        (["--models=Pop:none.yaml", "--dataset=tiny"], "there is no file none.yaml"),
+        (["--models=Pop", "--dataset=tiny", "--seeds=0"], "seeds: expected at least 1, got 0"),
+        (["--models=Pop", "--dataset=tiny", "--jobs=0"], "jobs: expected at least 1, got 0"),
+        (["--models=Pop", "--dataset=tiny", "--seed=3"], "seed: an experiment has several"),
+        (["--models=Pop", "--dataset=nowhere"], "nowhere"),
+        (["--models=Pop", "--dataset=tiny", "--epochz=3"], "did you mean epochs?"),
+        (["--models=Pop", "--dataset=tiny", "--guidance_scales=0,x"], "guidance_scales: expected numbers"),
+        (["--models=Pop", "--dataset=tiny", *AUC], "metrics: expected metrics of rankings"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_run(arguments, message, tiny, command):
+    status, _, err = command("compare", *arguments, "--output=out")
+    assert status == 2 and message in err and err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_the_folder_of_something_else_is_left_alone(tiny, command):
+    Path("out").mkdir()
+    Path("out/notes.txt").write_text("mine")
+    status, _, err = command("compare", "--models=Pop", "--dataset=tiny", "--output=out")
+    assert status == 2 and "has files that are no experiment's" in err
+    assert [path.name for path in Path("out").iterdir()] == ["notes.txt"]
+    status, _, err = command("compare", "--models=Pop", "--dataset=tiny", "--output=out/notes.txt")
+    assert status == 2 and "is a file" in err
+
+
+def test_one_process_works_in_a_folder_at_a_time(tmp_path):
+    with (
+        OutputFolder(tmp_path / "out", {"command": "compare"}),
+        pytest.raises(ConfigError, match="another process"),
+        OutputFolder(tmp_path / "out", {"command": "compare"}),
+    ):
+        pass
+    with OutputFolder(tmp_path / "out", {"command": "compare"}):
+        pass
+
+
+def test_a_run_with_other_options_is_not_taken_for_this_one(tiny):
+    from recbole_cfgdiff.experiment.files import write_json
+    from recbole_cfgdiff.experiment.runs import RECORD, read_record, write_spec
+
+    (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
+    write_spec(old, old.folder(Path("out")))
+    write_json(old.folder(Path("out")) / RECORD, {"config_hash": old.config_hash, "status": "ended"})
+    assert read_record(old, Path("out"))["status"] == "ended"
+    (new,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1, options={"steps": 7})
+    with pytest.raises(ConfigError, match=r"was run with other options \(steps\)"):
+        read_record(new, Path("out"))
+    # One that failed is simply run again, and nothing of it is left.
+    write_json(old.folder(Path("out")) / RECORD, {"config_hash": old.config_hash, "status": "failed"})
+    assert read_record(new, Path("out")) is None
+    checkpoint = new.folder(Path("out")) / "checkpoint"
+    checkpoint.mkdir()
+    write_spec(old, old.folder(Path("out")))
+    assert checkpoint.exists()
+    write_spec(new, new.folder(Path("out")))
+    assert not checkpoint.exists()
+
+
+def test_surroundings_are_not_part_of_the_hash_but_hyperparameters_are(tiny):
+    def hash_of(**options):
+        (made,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1, options=options)
+        return made.config_hash
+
+    assert hash_of() == hash_of(state="ERROR", use_gpu=False) != hash_of(dropout_prob=0.4)
+
+
+def test_how_hyperparameters_were_chosen(tiny):
+    Path("mine.yaml").write_text("dropout_prob: 0.3\n")
+    Path("where.yaml").write_text("data_path: dataset\ntopk: [5, 10]\n")
+    Path("tuned.yaml").write_text("dropout_prob: 0.3\nchosen_by: 'tuned: 20 trials'\n")
+
+    def told(models, config_files=(), **options):
+        return [made.hyperparameters for made in make_runs(parse_variants(models), ["tiny"], 1, config_files, options)]
+
+    assert told("DiffRec,DiffRec:mine.yaml,DiffRec:tuned.yaml") == [
+        "shipped YAML",
+        "given: mine.yaml",
+        "tuned: 20 trials",
+    ]
+    assert told("DiffRec", ["where.yaml"], state="ERROR") == ["shipped YAML"]
+    assert told("DiffRec,Pop", steps=4, epochs=3) == ["given: epochs, steps", "given: epochs"]
+
+
+def test_the_first_complete_table_is_there_early(tiny):
+    runs = make_runs(parse_variants("Pop,EASE"), ["tiny"], 2)
+    assert [(made.label, made.seed) for made in runs] == [("Pop", 2020), ("EASE", 2020), ("Pop", 2021), ("EASE", 2021)]
+
+
+def test_time_left_is_estimated_by_the_same_variant():
+    runs = [Run(label, label, "d", seed, {}, "") for seed in (1, 2, 3) for label in ("fast", "slow")]
+    lines = []
+    progress = _Progress(runs, runs, 2, lines.append)
+    record = {"status": "ended", "valid_metric": "ndcg@10", "test": {"ndcg@10": 0.125}}
+    progress.ended(runs[0], record, 10)
+    progress.ended(runs[1], record, 100)
+    assert lines[1] == "[2/6] slow on d, seed 1: ended, test ndcg@10 0.1250 (1 min 40 s; about 1 min 50 s left)"
+    assert [_duration(seconds) for seconds in (5, 65, 3700)] == ["5 s", "1 min 5 s", "1 h 1 min"]
+
+
+def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):
+    from recbole_cfgdiff.experiment import pool
+
+    monkeypatch.setattr(pool.sys, "executable", "/bin/false")
+    (made,) = make_runs(parse_variants("Pop"), ["tiny"], 1)
+    lines = []
+    pool.run_missing([made], Path("out"), 1, lines.append)
+    record = json.loads((made.folder(Path("out")) / "record.json").read_text())
+    assert record["status"] == "failed" and "status 1" in record["error"]
+    assert "failed" in lines[0]
+
+
+@pytest.mark.parametrize("text", ["", "0,", "1,1", "nan", "0,inf", "a"])
+def test_guidance_scales_that_are_none_are_refused(text):
+    with pytest.raises(ConfigError, match="guidance_scales"):
+        parse_scales(text)
