@@ -128,7 +128,9 @@ def reproduce(
             raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; the first: {failed['error'].iloc[0]}")
         cells = compare_cells(results, setting, figures)
         write_text(output / "cells.csv", cells.to_csv(index=False))
-        text = to_markdown(cells, results, table, setting, n_seeds)
+        given = "".join(f" --{name}={value}" for name, value in (options or {}).items())
+        command = f"reproduce --table={table} --setting={setting} --seeds={n_seeds}{given}"
+        text = to_markdown(cells, results, f"Table {table}, {setting}", command)
         write_text(output / "reproduction.md", text)
     say(f"\n{text}\nreport: {output / 'report.html'}")
 
@@ -215,12 +217,12 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}"
 
 
-def to_markdown(cells: pd.DataFrame, results: Results, table: int, setting: str, n_seeds: int) -> str:
+def to_markdown(cells: pd.DataFrame, results: Results, title: str, command: str) -> str:
     """The page of a setting: verdict, every cell, and the guided models at other guidance scales."""
     parts = [
-        f"## Table {table}, {setting}\n",
-        f"`python -m recbole_cfgdiff reproduce --table={table} --setting={setting} --seeds={n_seeds}`; test metrics in "
-        f"percent, mean ± standard deviation of {n_seeds} seeds, held-out users (`{PROTOCOL}`).\n",
+        f"## {title}\n",
+        f"`python -m recbole_cfgdiff {command}`; test metrics in percent, mean ± standard deviation over the seeds, "
+        f"held-out users (`{PROTOCOL}`); \\*: differs significantly from DiffRec.\n",
         verdict(cells) + "\n",
     ]
     for settings, group in cells.groupby("settings", sort=False):
