@@ -41,6 +41,7 @@ setup(
             "mypy>=1.8",
             "types-PyYAML",
             "types-tabulate",
+            "playwright>=1.40",  # drives Chromium in the test of report.html
         ]
     },
 )
