@@ -135,7 +135,7 @@ def test_a_group_that_one_model_lacks_keeps_the_places_of_the_others():
 
 def test_the_mean_curve_ends_where_the_first_seed_does():
     long = pd.DataFrame({"epoch": [0, 1, 2], "valid_score": [0.1, 0.3, 0.9]})
-    drawing = figures.learning_curves({"A": [long, long.iloc[:2]]}, "ndcg@10", "toy")
+    drawing = figures.learning_curves({"A": [long, long.iloc[:2]]}, ["A"], "ndcg@10", "toy")
     *seeds, mean = drawing.figure.axes[0].lines
     assert [len(line.get_xdata()) for line in seeds] == [3, 2]
     assert list(mean.get_xdata()) == [1, 2] and list(mean.get_ydata()) == [0.1, 0.3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,10 +53,11 @@ class Drawing(NamedTuple):
 
 
 class _Canvas:
-    """One pair of axes with a legend below it; each label keeps its colour and marker."""
+    """One pair of axes with a legend of the labels drawn below it. ``models`` are the labels of all figures, so that
+    each has its colour and marker in all of them."""
 
-    def __init__(self, labels: list[str], xlabel: str, ylabel: str) -> None:
-        self.labels = labels
+    def __init__(self, labels: Collection[str], models: Sequence[str], xlabel: str, ylabel: str) -> None:
+        self._models = list(models)
         self._columns = 1 if max(map(len, labels), default=0) > 24 else 2
         rows = -(-len(labels) // self._columns)
         with matplotlib.rc_context(_STYLE):
@@ -66,7 +67,7 @@ class _Canvas:
         self.axes.set_ylabel(ylabel)
 
     def look(self, label: str) -> dict[str, Any]:
-        place = self.labels.index(label)
+        place = self._models.index(label)
         return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)], "markersize": 4}
 
     def use_log_scale(self) -> None:
@@ -83,15 +84,18 @@ class _Canvas:
         return Drawing(name, caption, self.figure)
 
 
-def learning_curves(curves: Mapping[str, list[pd.DataFrame]], metric: str, dataset: str) -> Drawing:
+def learning_curves(
+    curves: Mapping[str, list[pd.DataFrame]], models: Sequence[str], metric: str, dataset: str
+) -> Drawing:
     """The validation score by epoch.
 
     Args:
         curves: by label, a table with ``epoch`` and ``valid_score`` for each seed.
+        models: the labels of all figures.
         metric: name of the score.
         dataset: name of the data set.
     """
-    canvas = _Canvas(list(curves), "epoch", f"validation {metric}")
+    canvas = _Canvas(curves, models, "epoch", f"validation {metric}")
     for label, tables in curves.items():
         for table in tables:
             canvas.axes.plot(table["epoch"] + 1, table["valid_score"], color=canvas.look(label)["color"], alpha=0.25)
@@ -104,15 +108,16 @@ def learning_curves(curves: Mapping[str, list[pd.DataFrame]], metric: str, datas
     return canvas.drawing(f"{dataset}-learning", caption)
 
 
-def guidance_curves(sweeps: Mapping[str, pd.DataFrame], metric: str, dataset: str) -> Drawing:
+def guidance_curves(sweeps: Mapping[str, pd.DataFrame], models: Sequence[str], metric: str, dataset: str) -> Drawing:
     """A metric by guidance scale.
 
     Args:
         sweeps: by label, ``part``, ``guidance_scale`` and metrics, rows of all seeds.
+        models: the labels of all figures.
         metric: name of a column.
         dataset: name of the data set.
     """
-    canvas = _Canvas(list(sweeps), "guidance scale (0: unguided, 1: guided)", metric)
+    canvas = _Canvas(sweeps, models, "guidance scale (0: unguided, 1: guided)", metric)
     for label, table in sweeps.items():
         for part, line in (("valid", "--"), ("test", "-")):
             by_scale = table[table["part"] == part].groupby("guidance_scale")[metric]
@@ -124,15 +129,16 @@ def guidance_curves(sweeps: Mapping[str, pd.DataFrame], metric: str, dataset: st
     return canvas.drawing(f"{dataset}-guidance-{metric.replace('@', '-')}", caption)
 
 
-def cost(table: pd.DataFrame, metric: str, dataset: str) -> Drawing:
+def cost(table: pd.DataFrame, models: Sequence[str], metric: str, dataset: str) -> Drawing:
     """A metric by seconds of training.
 
     Args:
         table: ``model``, ``training_seconds`` and the metric, a row a run.
+        models: the labels of all figures.
         metric: name of a column.
         dataset: name of the data set.
     """
-    canvas = _Canvas(list(table["model"].unique()), "seconds of training, validations included", f"test {metric}")
+    canvas = _Canvas(models, models, "seconds of training, validations included", f"test {metric}")
     for label, rows in table.groupby("model", sort=False):
         canvas.axes.plot(rows["training_seconds"], rows[metric], linestyle="", label=label, **canvas.look(str(label)))
     canvas.use_log_scale()
@@ -143,13 +149,13 @@ def by_group(groups: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, name:
     """A metric by group of users or items.
 
     Args:
-        groups: by label, ``group``, ``members`` (how many) and ``value``; groups in order.
+        groups: by label, of all models, ``group``, ``members`` (how many) and ``value``; groups in order.
         xlabel: what the groups are.
         ylabel: name of the metric.
         name: of the drawing's files.
         caption: what it shows.
     """
-    canvas = _Canvas(list(groups), xlabel, ylabel)
+    canvas = _Canvas(groups, list(groups), xlabel, ylabel)
     members = pd.concat(groups.values()).groupby("group", sort=False)["members"].first()
     for label, table in groups.items():
         canvas.axes.plot(members.index.get_indexer(table["group"]), table["value"], label=label, **canvas.look(label))

@@ -125,8 +125,7 @@ class _Progress:
         self._total, self._left = len(runs), list(waiting)
         self._seconds: dict[tuple[str, str], list[float]] = {}
         done = len(runs) - len(waiting)
-        if done:
-            report(f"{done} of {len(runs)} runs are there already")
+        report(f"{done} of {len(runs)} runs are there already" if done else f"{len(runs)} runs, {jobs} at a time")
 
     def ended(self, run: Run, record: dict[str, Any], seconds: float) -> None:
         self._left.remove(run)

@@ -42,7 +42,6 @@ _COSTS = {
     "epochs": "epochs",
     "parameters": "parameters",
     "peak_memory_mb": "peak memory, MB",
-    "threads": "threads",
 }
 _GROUP_FIGURES = (("users", "history-length"), ("targets", "popularity"))
 
@@ -110,7 +109,7 @@ def _groups(results: Results, runs: Sequence[Run], metric: str, k: int) -> pd.Da
 def _drawings(
     results: Results, runs: Sequence[Run], rows: pd.DataFrame, groups: pd.DataFrame, metric: str, k: int
 ) -> list[Drawing]:
-    dataset = runs[0].dataset
+    dataset, models = runs[0].dataset, list(dict.fromkeys(run.label for run in runs))
     curves: dict[str, list[pd.DataFrame]] = {}
     sweeps: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
@@ -118,12 +117,12 @@ def _drawings(
             curves.setdefault(run.label, []).append(curve)
         if (sweep := results.sweep(run)) is not None:
             sweeps.setdefault(run.label, []).append(sweep)
-    drawings = [figures.learning_curves(curves, metric, dataset)] if curves else []
-    drawings.append(figures.cost(rows, metric, dataset))
+    drawings = [figures.learning_curves(curves, models, metric, dataset)] if curves else []
+    drawings.append(figures.cost(rows, models, metric, dataset))
     if sweeps:
         joined = {label: pd.concat(tables) for label, tables in sweeps.items()}
         names = guidance_effects(metric, k)
-        drawings += [figures.guidance_curves(joined, name, dataset) for name in names]
+        drawings += [figures.guidance_curves(joined, models, name, dataset) for name in names]
     for (by, table), (counted, name) in zip(groups.groupby("by", sort=False), _GROUP_FIGURES):
         of_model = {str(label): rows for label, rows in table.groupby("model", sort=False)}
         value, _, what = by.partition(" by ")
@@ -221,23 +220,21 @@ def _for_page(section: Section) -> dict[str, Any]:
         "dataset": summary.dataset,
         "tables": tables,
         "compared": compared,
-        "beyond": _frame_for_page(section.beyond),
-        "costs": _frame_for_page(section.costs),
+        "beyond": _frame_for_page(section.beyond, digits=4),
+        "costs": _frame_for_page(section.costs, digits=1),
         "drawings": [(drawing.name, drawing.caption, drawing.data_uri()) for drawing in section.drawings],
     }
 
 
-def _frame_for_page(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    rows = [[str(label), *map(_shown, row)] for label, row in zip(table.index, table.to_numpy())]
+def _frame_for_page(table: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [str(label), *(f"{value:,.{digits}f}" for value in row)] for label, row in zip(table.index, table.to_numpy())
+    ]
     return ["model", *table.columns], rows
 
 
 def _shown(value: Any) -> str:
-    if not isinstance(value, float):
-        return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    if pd.isna(value):
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:.4f}" if isinstance(value, float) else {True: "yes", False: "no"}.get(value, str(value))
 
 
 def report(title: str, runs: Sequence[Run], output: Path) -> tuple[Results, list[Section]]:
@@ -273,4 +270,4 @@ def write_sweep(table: pd.DataFrame, model: str, dataset: str, columns: Sequence
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "sweep.csv", table.to_csv(index=False))
     for column in columns:
-        figures.guidance_curves({model: table}, column, dataset).save(output)
+        figures.guidance_curves({model: table}, [model], column, dataset).save(output)

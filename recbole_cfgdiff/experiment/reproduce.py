@@ -240,13 +240,17 @@ def _cells_table(group: pd.DataFrame) -> str:
     for metric, rows in group.groupby("metric", sort=False):
         first = rows.iloc[0]
         line = [metric, f"{first['paper_original']:.2f}", f"{first['paper_ours']:.2f}"]
-        line.append(f"{first['diffrec']:.2f} ± {first['diffrec_sd']:.2f}")
+        line.append(_mean_and_deviation(first["diffrec"], first["diffrec_sd"]))
         for _, row in rows.iterrows():
             mark = " \\*" if row["significant"] else ""
-            line.append(f"{row['cfgdiffrec']:.2f} ± {row['cfgdiffrec_sd']:.2f}{mark}")
+            line.append(_mean_and_deviation(row["cfgdiffrec"], row["cfgdiffrec_sd"]) + mark)
             line.append({True: "yes", False: "no"}.get(row["holds"], "a tie there"))
         lines.append(line)
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _mean_and_deviation(mean: float, deviation: float) -> str:
+    return f"{mean:.2f}" if np.isnan(deviation) else f"{mean:.2f} ± {deviation:.2f}"
 
 
 def _scales_table(results: Results) -> str:
