@@ -3,6 +3,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+_TUNE = ["hyperopt==0.2.5", "future", "six"]
 
 setup(
     name="recbole-cfgdiff",
@@ -15,7 +16,7 @@ setup(
     # The YAML files lie at the top of a checkout and travel inside the package.
     package_dir={"recbole_cfgdiff._properties": "properties"},
     package_data={
-        "recbole_cfgdiff._properties": ["*.yaml", "*/*.yaml", "*/*.csv"],
+        "recbole_cfgdiff._properties": ["*.yaml", "*/*.yaml", "*/*.csv", "*/*.hyper"],
         "recbole_cfgdiff.experiment": ["*.jinja"],
     },
     # RecBole needs ray <= 2.6.3, which has no wheel for Python 3.12 and later.
@@ -34,7 +35,10 @@ setup(
         "matplotlib>=3.7",  # the figures of reports; 3.7 has legends outside of the axes
     ],
     extras_require={
+        # Of hyperopt 0.3.0 RecBole's exhaustive search fails; 0.2.5 imports future and six.
+        "tune": _TUNE,
         "dev": [
+            *_TUNE,
             "pytest>=7",
             "hypothesis>=6",
             "ruff>=0.5",
@@ -42,6 +46,6 @@ setup(
             "types-PyYAML",
             "types-tabulate",
             "playwright>=1.40",  # drives Chromium in the test of report.html
-        ]
+        ],
     },
 )

@@ -20,6 +20,7 @@ _CONVERT_HELP = "turn a data set as its publisher ships it into RecBole's atomic
 _COMPARE_HELP = "train and test several models with several seeds, and report"
 _REPRODUCE_HELP = "the paper's tables beside ours, by the same protocol"
 _SWEEP_HELP = "what the guidance scale does to a trained model"
+_TUNE_HELP = "search hyperparameters, chosen by validation"
 _RUN_EPILOG = """Any option of RecBole's or of the model's is given as --key=value, over the files of --config_files,
 over the YAML files of the model and of the data set. --resume=RUN_FOLDER continues an interrupted run."""
 
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep = commands.add_parser("sweep", help=_SWEEP_HELP, description=_SWEEP_HELP, allow_abbrev=False)
     _add_sweep_arguments(sweep)
     sweep.set_defaults(command=_sweep)
+    tune = commands.add_parser("tune", help=_TUNE_HELP, description=_TUNE_HELP, allow_abbrev=False)
+    _add_tune_arguments(tune)
+    tune.set_defaults(command=_tune)
     known, rest = parser.parse_known_args(arguments)
     return _guarded(known.command, known, rest)
 
@@ -113,6 +117,28 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or its best.pth")
     parser.add_argument("--guidance_scales", default="0,0.25,0.5,0.75,1,1.5,2,3,4", help="(%(default)s)")
     parser.add_argument("--output", type=Path, help="folder for sweep.csv and figures")
+
+
+def _add_tune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Further --key=value options are RecBole's or the model's, as of a run."
+    parser.add_argument("--model", required=True, help="name of the model")
+    parser.add_argument("--dataset", required=True, help="name of the data set")
+    parser.add_argument("--params_file", type=Path, help="search space (properties/hyper/MODEL.hyper)")
+    parser.add_argument("--algo", default="bayes", help="exhaustive, random or bayes (%(default)s)")
+    parser.add_argument("--max_evals", type=int, help="number of trials (20; exhaustive: all combinations)")
+    parser.add_argument("--config_files", default="", help='YAML files: "a.yaml b.yaml"')
+    parser.add_argument("--output", type=Path, help="folder of the search, also to continue it (results/...)")
+
+
+def _tune(known: argparse.Namespace, rest: list[str]) -> int:
+    options = parse_options(rest)
+    from recbole_cfgdiff.experiment.tune import tune
+
+    silence_recbole_deprecations()
+    output = known.output or Path("results") / f"tune-{known.model}-{known.dataset}"
+    files = known.config_files.split()
+    tune(known.model, known.dataset, output, known.params_file, known.algo, known.max_evals, files, options)
+    return 0
 
 
 def _compare(known: argparse.Namespace, rest: list[str]) -> int:

@@ -278,6 +278,8 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
         ConfigError: if the file is no checkpoint of ours (nothing in it is executed) or the data is gone.
     """
     trained = load_trained(model_file)
+    init_logger(trained.config)
+    getLogger().info(trained.config)
     return (
         trained.config,
         trained.trainer.model,
@@ -289,13 +291,11 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
 
 
 def load_trained(model_file: str | Path) -> Prepared:
-    """Load a trained model with its data and a trainer to evaluate it with. Arguments and errors as in
-    ``load_data_and_model``."""
+    """Load a trained model with its data and a trainer to evaluate it with; nothing is logged. Arguments and errors as
+    in ``load_data_and_model``."""
     state = checkpoint.load(model_file)
     config = Config(state["model"], state["dataset"], config_dict=state["options"])
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
-    getLogger().info(config)
     dataset, train_data, valid_data, test_data = _load_data(config)
     trainer = _make_trainer(config, train_data)
     load_model_state(trainer.model, state, model_file)

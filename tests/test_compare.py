@@ -69,7 +69,7 @@ def test_a_comparison_goes_on_after_a_failed_run_and_repeats_none_that_ended(tin
     before = record.read_bytes(), record.stat().st_mtime_ns
     summary = Path("out/summary.csv").read_bytes()
     status, out, _ = command(*arguments)
-    assert status == 1 and "2 of 3 runs are there already" in out
+    assert status == 1 and "3 runs, 2 at a time; 2 are there already" in out
     assert (record.read_bytes(), record.stat().st_mtime_ns) == before
     assert Path("out/summary.csv").read_bytes() == summary
 
@@ -107,7 +107,7 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
     assert worker_log.stat().st_size == size  # the worker has stopped with its parent
 
     again = subprocess.run([*base, "--output=killed"], env=environment, capture_output=True, text=True, check=True)
-    assert "2 of 3 runs are there already" in again.stdout
+    assert "3 runs, 1 at a time; 2 are there already" in again.stdout
     assert "Resuming" in worker_log.read_text()
     assert all(path.stat().st_mtime_ns == before for path, before in ended.items())
     subprocess.run([*base, "--output=unbroken"], env=environment, capture_output=True, check=True)
@@ -215,11 +215,16 @@ def test_the_first_complete_table_is_there_early(tiny):
 def test_time_left_is_estimated_by_the_same_variant():
     runs = [Run(label, label, "d", seed, {}, "") for seed in (1, 2, 3) for label in ("fast", "slow")]
     lines = []
-    progress = _Progress(runs, runs, 2, lines.append)
+    progress = _Progress([], runs, 2, lines.append)
     record = {"status": "ended", "valid_metric": "ndcg@10", "test": {"ndcg@10": 0.125}}
     progress.ended(runs[0], record, 10)
     progress.ended(runs[1], record, 100)
     assert lines[2] == "[2/6] slow on d, seed 1: ended, test ndcg@10 0.1250 (1 min 40 s; about 1 min 50 s left)"
+    again = _Progress(
+        [(runs[1], {"training_seconds": 90, "inference_seconds": 10})], [runs[3], runs[5]], 1, lines.append
+    )
+    again.ended(runs[3], record, 200)
+    assert lines[3] == "3 runs, 1 at a time; 1 are there already" and "about 2 min 30 s left" in lines[4]
     assert [_duration(seconds) for seconds in (5, 65, 3700)] == ["5 s", "1 min 5 s", "1 h 1 min"]
 
 

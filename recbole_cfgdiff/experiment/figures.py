@@ -13,6 +13,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from recbole.evaluator.register import smaller_metrics
 
 # Okabe and Ito's colours, told apart also by the colour-blind, and markers for print without colours.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -143,6 +144,21 @@ def cost(table: pd.DataFrame, models: Sequence[str], metric: str, dataset: str) 
         canvas.axes.plot(rows["training_seconds"], rows[metric], linestyle="", label=label, **canvas.look(str(label)))
     canvas.use_log_scale()
     return canvas.drawing(f"{dataset}-cost", f"Accuracy and cost on {dataset}: a point a run.")
+
+
+def search_progress(trials: pd.DataFrame, metric: str) -> Drawing:
+    """The validation score of each trial of a search, and the best so far.
+
+    Args:
+        trials: ``trial`` and ``valid_score``, which is empty for those that failed.
+        metric: name of the score.
+    """
+    canvas = _Canvas(["trial", "best so far"], ["trial", "best so far"], "trial", f"validation {metric}")
+    scores = trials["valid_score"]
+    best = scores.cummin() if metric.partition("@")[0] in smaller_metrics else scores.cummax()
+    canvas.axes.plot(trials["trial"], scores, linestyle="", label="trial", **canvas.look("trial"))
+    canvas.axes.plot(trials["trial"], best, drawstyle="steps-post", label="best so far", **canvas.look("best so far"))
+    return canvas.drawing("trials", "Trials of the search.")
 
 
 def by_group(groups: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, name: str, caption: str) -> Drawing:

@@ -31,8 +31,10 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
     Raises:
         ConfigError: if a run was done with other options.
     """
-    waiting = [run for run in runs if (read_record(run, output) or {"status": ""})["status"] != "ended"]
-    progress = _Progress(runs, waiting, jobs, report)
+    records = [(run, read_record(run, output)) for run in runs]
+    ended = [(run, record) for run, record in records if record and record["status"] == "ended"]
+    waiting = [run for run, record in records if not record or record["status"] != "ended"]
+    progress = _Progress(ended, waiting, jobs, report)
     waiting.reverse()
     active: list[_Worker] = []
     try:
@@ -46,6 +48,24 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
     finally:
         for worker in active:
             worker.stop()
+
+
+def run_one(run: Run, output: Path) -> dict[str, Any]:
+    """Do one run with all cores, or take the record of it, of a failure too.
+
+    Raises:
+        ConfigError: if the run was done with other options.
+    """
+    record = read_record(run, output)
+    if record is not None:
+        return record
+    worker = _Worker(run, output, _cores())
+    try:
+        while not worker.has_ended():
+            time.sleep(_POLL_SECONDS)
+        return worker.record()
+    finally:
+        worker.stop()
 
 
 def check_jobs(jobs: int) -> None:
@@ -120,16 +140,26 @@ class _Worker:
 class _Progress:
     """A line for each run that ends, with the time that is left."""
 
-    def __init__(self, runs: Sequence[Run], waiting: Sequence[Run], jobs: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        done: Sequence[tuple[Run, dict[str, Any]]],
+        waiting: Sequence[Run],
+        jobs: int,
+        report: Callable[[str], None],
+    ) -> None:
         self._report, self._jobs = report, jobs
-        self._total, self._left = len(runs), list(waiting)
+        self._total, self._left = len(done) + len(waiting), list(waiting)
         self._seconds: dict[tuple[str, str], list[float]] = {}
-        done = len(runs) - len(waiting)
-        report(f"{done} of {len(runs)} runs are there already" if done else f"{len(runs)} runs, {jobs} at a time")
+        for run, record in done:
+            self._add(run, record["training_seconds"] + record["inference_seconds"])
+        report(f"{self._total} runs, {jobs} at a time" + (f"; {len(done)} are there already" if done else ""))
+
+    def _add(self, run: Run, seconds: float) -> None:
+        self._seconds.setdefault((run.label, run.dataset), []).append(seconds)
 
     def ended(self, run: Run, record: dict[str, Any], seconds: float) -> None:
         self._left.remove(run)
-        self._seconds.setdefault((run.label, run.dataset), []).append(seconds)
+        self._add(run, seconds)
         outcome = record["error"] if record["status"] == "failed" else _outcome(record)
         place = f"[{self._total - len(self._left)}/{self._total}]"
         left = f"; about {_duration(self._seconds_left())} left" if self._left else ""

@@ -93,6 +93,7 @@ class Run:
         options: all options, as ``Config.options`` has them.
         hyperparameters: how they were chosen, as of ``describe_hyperparameters``.
         guidance_scales: at which a guided model is also evaluated.
+        is_tested: whether the test part is evaluated; trials of a search are not tested.
     """
 
     label: str
@@ -102,6 +103,7 @@ class Run:
     options: dict[str, Any]
     hyperparameters: str
     guidance_scales: tuple[float, ...] = ()
+    is_tested: bool = True
 
     @property
     def config_hash(self) -> str:
@@ -151,7 +153,7 @@ def make_runs(
     _check_different(datasets)
     planned = []
     for dataset in datasets:
-        _check_data(Config(variants[0].model, dataset, [*config_files, *variants[0].config_files], options))
+        check_data(Config(variants[0].model, dataset, [*config_files, *variants[0].config_files], options))
         for variant in variants:
             files, given = [*config_files, *variant.config_files], {**variant.options, **options}
             config = Config(variant.model, dataset, files, given)
@@ -163,13 +165,18 @@ def make_runs(
             config["model"],
             config["dataset"],
             seed,
-            {**config.options, "data_path": str(Path(config.options["data_path"]).resolve())},
+            options_of(config),
             hyperparameters,
             tuple(guidance_scales),
         )
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
         for variant, config, hyperparameters in planned
     ]
+
+
+def options_of(config: Config) -> dict[str, Any]:
+    """All options of a run that is made in another working directory."""
+    return {**config.options, "data_path": str(Path(config.options["data_path"]).resolve())}
 
 
 def _check_different(names: Iterable[str]) -> None:
@@ -180,7 +187,7 @@ def _check_different(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _check_data(config: Config) -> None:
+def check_data(config: Config) -> None:
     """Before anything is run, and before several processes look for the data at once."""
     download_if_missing(config)
     check_atomic_files(config)

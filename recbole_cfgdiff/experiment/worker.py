@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,15 @@ from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
 from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec
 from recbole_cfgdiff.experiment.sweep import is_guided, sweep
-from recbole_cfgdiff.quick_start import prepare
+from recbole_cfgdiff.quick_start import Prepared, prepare
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
 _CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
 
 
 def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
-    """Do the run, from where an interrupted one left off, and write its rankings, learning curve and sweep.
+    """Do the run, from where an interrupted one left off, and write its learning curve, and of a run that is tested its
+    rankings and sweep.
 
     Returns:
         the record, plain values only.
@@ -49,33 +51,43 @@ def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)
     prepared = prepare(run.model, run.dataset, None, options)
-    collector = collect_rankings(prepared.trainer, prepared.train_data)
     curve = LearningCurve(prepared.trainer, folder / CURVE)
     result = prepared.fit(callback_fn=curve.add)
-    training_seconds = curve.seconds()
-    started = time.perf_counter()
-    test_result = prepared.test()
-    inference_seconds = time.perf_counter() - started
-    ranking = collector.ranking
-    ranking.save(folder / TEST)
-    k = list_length(prepared.config["valid_metric"], prepared.config["topk"])
-    beyond = beyond_accuracy(ranking, k)
-    if run.guidance_scales and is_guided(prepared):
-        sweep(prepared, run.guidance_scales).to_csv(folder / SWEEP, index=False)
+    record = {
+        "status": "ended",
+        "valid": _plain(result["best_valid_result"] or {}),
+        "training_seconds": curve.seconds(),
+        "epochs": curve.epochs,
+        "valid_metric": prepared.config["valid_metric"].lower(),
+        "valid_score": float(result["best_valid_score"]),
+        "valid_metric_bigger": bool(result["valid_score_bigger"]),
+        **(_test(prepared, run, folder) if run.is_tested else {}),
+    }
     (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
     return {
-        "status": "ended",
-        "valid": {name: float(value) for name, value in (result["best_valid_result"] or {}).items()},
-        "test": {name: float(value) for name, value in test_result.items()},
-        "beyond_accuracy": beyond,
-        "training_seconds": training_seconds,
-        "inference_seconds": inference_seconds,
-        "epochs": curve.epochs,
+        **record,
         "parameters": sum(weights.numel() for weights in prepared.trainer.model.parameters()),
         "peak_memory_mb": _peak_memory_mb(),
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
-        "valid_metric": prepared.config["valid_metric"].lower(),
     }
+
+
+def _test(prepared: Prepared, run: Run, folder: Path) -> dict[str, Any]:
+    """Test the best epoch; write rankings and sweep. The part of the record that comes of it."""
+    collector = collect_rankings(prepared.trainer, prepared.train_data)
+    started = time.perf_counter()
+    test_result = prepared.test()
+    inference_seconds = time.perf_counter() - started
+    collector.ranking.save(folder / TEST)
+    k = list_length(prepared.config["valid_metric"], prepared.config["topk"])
+    beyond = beyond_accuracy(collector.ranking, k)
+    if run.guidance_scales and is_guided(prepared):
+        sweep(prepared, run.guidance_scales).to_csv(folder / SWEEP, index=False)
+    return {"test": _plain(test_result), "beyond_accuracy": beyond, "inference_seconds": inference_seconds}
+
+
+def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
 
 
 class LearningCurve:

@@ -1,0 +1,233 @@
+"""Search spaces and the search."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from recbole.trainer.hyper_tuning import HyperTuning
+
+from recbole_cfgdiff import cli
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment import tune as module
+from recbole_cfgdiff.experiment.search_space import Range, read_space
+from recbole_cfgdiff.experiment.tune import Search, tune
+from recbole_cfgdiff.properties import PROPERTIES
+from recbole_cfgdiff.quick_start import run
+
+CHOICES = {"a": Range("choice", (1, 2, 3)), "b": Range("choice", ("x", "y"))}
+
+
+def space_file(text):
+    Path("space.hyper").write_text(text)
+    return Path("space.hyper")
+
+
+def test_recboles_format_is_read():
+    space = read_space(
+        space_file(
+            "# a comment\n\nlearning_rate loguniform -8,0\nembedding_size choice [64, 96 ,128]\n"
+            "train_batch_size quniform 100,200,10\nmlp_hidden_size choice ['[64,64]','[128]']\ndropout uniform 0, 0.5\n"
+        )
+    )
+    assert space == {
+        "learning_rate": Range("loguniform", (-8, 0)),
+        "embedding_size": Range("choice", (64, 96, 128)),
+        "train_batch_size": Range("quniform", (100, 200, 10)),
+        "mlp_hidden_size": Range("choice", ("[64,64]", "[128]")),
+        "dropout": Range("uniform", (0, 0.5)),
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "steps",
+        "steps choice",
+        "steps choice 5",
+        "steps choice []",
+        "steps choice [5,",
+        "steps choice [open('x')]",
+        "steps chooce [5]",
+        "steps uniform 1",
+        "steps uniform 2,1",
+        "steps uniform 1,x",
+        "steps quniform 1,2",
+        "steps quniform 1,2,0",
+    ],
+)
+def test_a_malformed_line_is_named_with_what_was_expected(line):
+    with pytest.raises(ConfigError, match=r"space.hyper, line 2: expected NAME choice \[VALUE, ...\] or"):
+        read_space(space_file(f"learning_rate choice [0.1]\n{line}\n"))
+
+
+def test_a_file_without_parameters_or_with_one_twice_is_refused():
+    with pytest.raises(ConfigError, match="no parameter to search"):
+        read_space(space_file("# nothing\n"))
+    with pytest.raises(ConfigError, match="line 2: a is given twice"):
+        read_space(space_file("a choice [1]\na choice [2]\n"))
+    with pytest.raises(ConfigError, match="there is no file"):
+        read_space(Path("nowhere.hyper"))
+
+
+def suggested(algorithm, losses, space=CHOICES):
+    search, found = Search(space, algorithm, seed=1), []
+    for loss in losses:
+        found.append(search.next())
+        if found[-1] is None:
+            break
+        search.report(loss)
+    return found
+
+
+def test_an_exhaustive_search_takes_every_combination_once():
+    found = suggested("exhaustive", [1.0] * 7)
+    assert found[-1] is None and len(found) == 7
+    assert {(each["a"], each["b"]) for each in found[:-1]} == {(a, b) for a in (1, 2, 3) for b in "xy"}
+
+
+@pytest.mark.parametrize("algorithm", ["exhaustive", "random", "bayes"])
+def test_a_repeated_search_suggests_the_same(algorithm):
+    losses = [0.5, None, 0.2, float("nan"), 0.9]
+    assert suggested(algorithm, losses) == suggested(algorithm, losses)
+
+
+def test_bayes_learns_from_the_losses():
+    space = {"rate": Range("uniform", (0.0, 1.0))}
+
+    def rates(loss):
+        search, found = Search(space, "bayes", seed=3), []
+        for _ in range(60):
+            found.append(search.next()["rate"])
+            search.report(loss(found[-1]))
+        return found[30:]
+
+    low, high = rates(lambda rate: rate), rates(lambda rate: -rate)
+    assert sum(high) / 30 - sum(low) / 30 > 0.2
+
+
+def test_an_exhaustive_search_of_a_continuous_range_is_refused():
+    with pytest.raises(ConfigError, match="b is not; take random or bayes"):
+        Search({"a": Range("choice", (1,)), "b": Range("uniform", (0.0, 1.0))}, "exhaustive", 0)
+    with pytest.raises(ConfigError, match="algo: expected one of"):
+        Search(CHOICES, "grid", 0)
+
+
+RECORDS = {5: (0.1, 0.9), 6: (0.3, 0.1), 7: (0.2, 0.5)}  # steps: validation and test score
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Trials that were run elsewhere: validation and test disagree."""
+    tested = []
+
+    def run_one(run, output):
+        steps = run.options["steps"]
+        assert not run.is_tested
+        checkpoint = run.folder(output) / "checkpoint"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "best.pth").write_text(str(steps))
+        return {"status": "ended", "valid_score": RECORDS[steps][0], "valid_metric_bigger": True}
+
+    class Loaded:
+        def __init__(self, path):
+            self.steps = int(path.read_text())
+
+        def test(self, load_best_model):
+            tested.append(self.steps)
+            return {"ndcg@10": RECORDS[self.steps][1]}
+
+    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(module, "load_trained", Loaded)
+    return tested
+
+
+def test_validation_decides_and_only_the_chosen_is_tested(tiny, planted):
+    lines = []
+    path = space_file("steps choice [5, 6, 7]\n")
+    best = tune("DiffRec", tiny, Path("out"), path, "exhaustive", options={"epochs": 1}, say=lines.append)
+    assert planted == [6] and best["test"] == {"ndcg@10": 0.1}
+    chosen = yaml.safe_load(Path("out/best.yaml").read_text())
+    assert chosen == {
+        "model": "DiffRec",
+        "dataset": "tiny",
+        "epochs": 1,
+        "steps": 6,
+        "chosen_by": "tuned: 3 trials, exhaustive search of space.hyper, by validation ndcg@10 on tiny",
+    }
+    assert len(lines) == 5 and "best 0.3000" in lines[2]
+    # One checkpoint is left, the chosen one.
+    assert [path.read_text() for path in Path("out").rglob("best.pth")] == ["6"]
+
+
+def test_a_search_goes_on_where_it_was_interrupted(tiny):
+    path = space_file("steps choice [1, 2]\ndims_dnn choice ['[8]']\nlearning_rate choice [1.0e+30, 0.01]\n")
+
+    def search(say):
+        return tune("CFGDiffRec", tiny, Path("out"), path, "exhaustive", options={"epochs": 2}, say=say)
+
+    def interrupt(line):
+        if line.startswith("[2/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(interrupt)
+    done = {path: path.stat().st_mtime_ns for path in Path("out").rglob("record.json")}
+    assert len(done) == 2
+    best = search(lambda line: None)
+    assert all(path.stat().st_mtime_ns == before for path, before in done.items())
+    trials = pd.read_csv("out/trials.csv")
+    assert sorted(trials["status"]) == ["ended", "ended", "failed", "failed"]
+    assert trials[trials["status"] == "failed"]["error"].str.contains("training loss is").all()
+    assert trials["valid_score"].max() == best["valid_score"]
+    # The file is a configuration like any other and gives the same score.
+    again = run(config_file_list=["out/best.yaml"], config_dict={"show_progress": False, "state": "ERROR"})
+    assert again["best_valid_score"] == best["valid_score"]
+    assert again["test_result"] == pytest.approx(best["test"])
+    assert {path.suffix for path in Path("out").glob("trials.*")} == {".csv", ".png", ".pdf"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max_evals=0"], "max_evals: expected at least 1, got 0"),
+        (["--algo=grid"], "algo: expected one of"),
+        (["--params_file=broken.hyper"], "broken.hyper, line 1: expected"),
+        (["--params_file=unknown.hyper"], "did you mean steps?"),
+        (["--params_file=foreign.hyper"], "DiffRec does not read reg_weight"),
+        (["--params_file=space.hyper", "--steps=3"], "steps is both searched and given"),
+        (["--dataset=nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_run(arguments, message, tiny, capfd):
+    space_file("steps choice [1, 2]\n")
+    Path("broken.hyper").write_text("steps chooce [1]\n")
+    Path("unknown.hyper").write_text("stepz choice [1]\n")
+    Path("foreign.hyper").write_text("reg_weight choice [1]\n")
+    base = {"--model": "DiffRec", "--dataset": "tiny", "--params_file": "space.hyper", "--output": "out"}
+    given = base | dict(argument.split("=") for argument in arguments)
+    assert cli.main(["tune", *(f"{name}={value}" for name, value in given.items())]) == 2
+    error = capfd.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("path", sorted((PROPERTIES / "hyper").glob("*.hyper")), ids=lambda path: path.stem)
+def test_the_shipped_spaces_fit_their_models_and_recboles_reader(path, tiny):
+    space = read_space(path)
+    Config(path.stem, tiny, None, {name: parameter.values[-1] for name, parameter in space.items()})
+    assert set(HyperTuning._build_space_from_file(path)) == set(space)
+    source = (PROPERTIES / "hyper" / "README.md").read_text(encoding="utf-8")
+    assert f"`{path.name}`" in source
+
+
+def test_a_model_without_a_shipped_space_needs_one(tiny):
+    with pytest.raises(ConfigError, match="none shipped for BPR, only for CFGDiffRec"):
+        tune("BPR", tiny, Path("out"))
+
+
+def test_without_hyperopt_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "hyperopt", None)
+    with pytest.raises(ConfigError, match=r"recbole-cfgdiff\[tune\]"):
+        Search(CHOICES, "random", 0)
