@@ -167,6 +167,8 @@ def _reproduce(known: argparse.Namespace, rest: list[str]) -> int:
 def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
     if rest:
         raise ConfigError(f"sweep does not know {rest[0]}")
+    if known.output and known.output.exists() and not known.output.is_dir():
+        raise ConfigError(f"output: {known.output} is a file; expected a folder")
     from recbole_cfgdiff.experiment.report import write_sweep
     from recbole_cfgdiff.experiment.sweep import effects_of, parse_scales, sweep_checkpoint
 
@@ -209,7 +211,9 @@ def _guarded(
     except TrainingError as error:
         return _fail(error, status=1)
     except KeyboardInterrupt:
-        return _fail("interrupted; a run can be continued with --resume=RUN_FOLDER", status=130)
+        return _fail(
+            "interrupted; a run continues with --resume=RUN_FOLDER, an experiment by the same command", status=130
+        )
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:

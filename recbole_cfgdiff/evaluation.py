@@ -110,7 +110,7 @@ def collect_guidance_scales(
         by scale, a collector like the trainer's with what the metrics need; the model's ``guidance_scale`` stays as
         it is.
     """
-    if not isinstance(eval_data, FullSortEvalDataLoader) or eval_data.is_sequential:
+    if not is_full_ranking(eval_data):
         raise ConfigError("guidance scales: only full ranking is supported, set mode to full in eval_args")
     if not trainer.config["single_spec"]:
         raise ConfigError("guidance scales: only a single process is supported")
@@ -124,3 +124,8 @@ def collect_guidance_scales(
             scores[history_index] = -torch.inf
             collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
     return collectors
+
+
+def is_full_ranking(eval_data: Any) -> bool:
+    """Whether a loader ranks all items for each user, once."""
+    return isinstance(eval_data, FullSortEvalDataLoader) and not eval_data.is_sequential

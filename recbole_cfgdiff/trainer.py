@@ -73,6 +73,7 @@ class CheckpointTrainer(Trainer):
         """Train, from where ``resume_checkpoint`` left off if it was called. Arguments and result as RecBole's."""
         self._train_data = train_data
         self._validates = self.eval_step > 0 and bool(valid_data)
+        self._callback_fn = callback_fn
         if self._resumed is not None:
             checkpoint.restore_random_states(self._resumed["random_states"])
             train_data.generator.set_state(self._resumed["loader_generator"].cpu())
@@ -112,6 +113,8 @@ class CheckpointTrainer(Trainer):
         self._write(checkpoint.BEST, epoch, self._latest_valid_result)
         if not self._validates:
             self._write(checkpoint.LAST, epoch, None)
+            if self._callback_fn is not None:
+                self._callback_fn(epoch, float("nan"))
         if verbose:
             self.logger.info(f"Saving current: {self.saved_model_file}")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.pool import _duration, _Progress
 from recbole_cfgdiff.experiment.runs import Run, make_runs
 from recbole_cfgdiff.experiment.sweep import parse_scales
-from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.experiment.worker import LearningCurve
+from recbole_cfgdiff.quick_start import prepare, run
 
 AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -74,11 +76,13 @@ def test_a_comparison_goes_on_after_a_failed_run_and_repeats_none_that_ended(tin
     assert Path("out/summary.csv").read_bytes() == summary
 
     # A checkpoint of the comparison can be swept, of a model without guidance it can't.
-    status, out, _ = command("sweep", "--checkpoint=out/runs/tiny/CFGDiffRec/2020/checkpoint", "--guidance_scales=0,1")
+    status, out, _ = command("sweep", "--checkpoint=out/runs/tiny/CFGDiffRec/2020", "--guidance_scales=0,1")
     assert status == 0
     swept = pd.read_csv("out/runs/tiny/CFGDiffRec/2020/sweep.csv")
     value = swept.query("part == 'test' and guidance_scale == 1")["ndcg@10"].item()
     assert value == results.loc["CFGDiffRec", "ndcg@10"] and f"{value:.4f}" in out
+    status, _, err = command("sweep", "--checkpoint=out/runs/tiny/CFGDiffRec/2020", "--output=bad.yaml")
+    assert status == 2 and "bad.yaml is a file" in err
     status, _, err = command("sweep", "--checkpoint=out/runs/tiny/Pop/2020/checkpoint")
     assert status == 2 and "Pop has no guidance scale" in err
 
@@ -126,7 +130,16 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
         (["--models=Pop:none.yaml", "--dataset=tiny"], "there is no file none.yaml"),
         (["--models=Pop", "--dataset=tiny", "--seeds=0"], "seeds: expected at least 1, got 0"),
         (["--models=Pop", "--dataset=tiny", "--jobs=0"], "jobs: expected at least 1, got 0"),
-        (["--models=Pop", "--dataset=tiny", "--seed=3"], "seed: an experiment has several"),
+        (["--models=Pop", "--dataset=tiny", "--seed=3"], "seed: an experiment seeds its several runs"),
+        (["--models=Pop", "--dataset=tiny", "--resume=saved/x"], "resume: an experiment"),
+        (
+            ["--models=Pop,SASRec", "--dataset=tiny", "--train_neg_sample_args=None"],
+            "RecBole tests sequential models on other rows",
+        ),
+        (["--models=MultVAE,MultiVAE", "--dataset=tiny"], "MultVAE and MultiVAE are the same model"),
+        (["--models=Pop,EASE:split.yaml", "--dataset=tiny"], "eval_args: it must be the same for all models"),
+        (["--models=Pop,EASE:k3.yaml", "--dataset=tiny"], "topk: it must be the same for all models"),
+        (["--models=EASE:seed.yaml", "--dataset=tiny"], "seed: an experiment"),
         (["--models=Pop", "--dataset=nowhere"], "nowhere"),
         (["--models=Pop", "--dataset=tiny", "--epochz=3"], "did you mean epochs?"),
         (["--models=Pop", "--dataset=tiny", "--guidance_scales=0,x"], "guidance_scales: expected numbers"),
@@ -134,6 +147,9 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
     ],
 )
 def test_mistakes_are_told_before_anything_is_run(arguments, message, tiny, command):
+    Path("split.yaml").write_text("eval_args: {split: {RS: [0.5, 0.25, 0.25]}}\n")
+    Path("k3.yaml").write_text("topk: [3]\nvalid_metric: NDCG@3\n")
+    Path("seed.yaml").write_text("seed: 7\n")
     status, _, err = command("compare", *arguments, "--output=out")
     assert status == 2 and message in err and err.count("\n") == 1
     assert not Path("out").exists()
@@ -147,6 +163,33 @@ def test_the_folder_of_something_else_is_left_alone(tiny, command):
     assert [path.name for path in Path("out").iterdir()] == ["notes.txt"]
     status, _, err = command("compare", "--models=Pop", "--dataset=tiny", "--output=out/notes.txt")
     assert status == 2 and "is a file" in err
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="can't write into"), OutputFolder(tmp_path / "file" / "out", {}):
+        pass
+
+
+FINAL_FIT = "--config_files=properties/protocol/final_fit.yaml"
+
+
+@pytest.mark.parametrize("option", ["--eval_args={'mode': 'uni5'}", FINAL_FIT])
+def test_other_evaluations_than_full_ranking_with_validation_are_compared_too(option, tiny, command):
+    arguments = ["compare", "--models=CFGDiffRec", "--dataset=tiny", "--seeds=1", "--epochs=1", "--output=out", option]
+    status, out, err = command(*arguments)
+    assert status == 0, out + err
+    sweep = Path("out/runs/tiny/CFGDiffRec/2020/sweep.csv")
+    if option == FINAL_FIT:
+        assert set(pd.read_csv(sweep)["part"]) == {"test"}
+    else:
+        assert not sweep.exists()
+
+
+def test_a_damaged_folder_is_told(tmp_path):
+    (tmp_path / "experiment.json").write_text("{")
+    with pytest.raises(ConfigError, match="is damaged"), OutputFolder(tmp_path, {}):
+        pass
 
 
 def test_one_process_works_in_a_folder_at_a_time(tmp_path):
@@ -204,7 +247,36 @@ def test_how_hyperparameters_were_chosen(tiny):
         "tuned: 20 trials",
     ]
     assert told("DiffRec", ["where.yaml"], state="ERROR") == ["shipped YAML"]
+    Path("quoted.yaml").write_text("{'dropout_prob': 0.4}\n")
+    assert told("DiffRec:quoted.yaml") == ["given: quoted.yaml"]
+    Path("dataset/tiny/tiny.yaml").write_text("learning_rate: 0.5\n")
+    assert told("DiffRec") == ["given: tiny.yaml"]
+    Path("dataset/tiny/tiny.yaml").unlink()
     assert told("DiffRec,Pop", steps=4, epochs=3) == ["given: epochs, steps", "given: epochs"]
+
+
+def test_data_sets_may_have_metrics_of_their_own(tiny, command):
+    shutil.copytree("dataset/tiny", "dataset/other")
+    Path("dataset/other/tiny.inter").rename("dataset/other/other.inter")
+    Path("dataset/other/other.yaml").write_text("topk: [3]\nvalid_metric: NDCG@3\nmetrics: [NDCG, GAUC]\n")
+    status, out, err = command("compare", "--models=Pop,EASE", "--dataset=tiny,other", "--seeds=1", "--output=out")
+    assert status == 0, err
+    assert "ndcg@3" in out and "recall@10" in out
+    tables = Path("out/summary.md").read_text(encoding="utf-8")
+    assert "| model | gauc |" in tables.partition("## other")[2] and "gauc" not in tables.partition("## other")[0]
+
+
+def test_a_run_without_validation_that_was_interrupted_keeps_its_seconds(tiny):
+    options = {"epochs": 3, "eval_step": 0, "show_progress": False, "state": "ERROR", "run_name": "x"}
+    prepared = prepare("DiffRec", "tiny", None, options)
+    curve = LearningCurve(prepared.trainer, Path("curve.csv"))
+    prepared.fit(callback_fn=curve.add)
+    assert curve.epochs == 3
+    again = prepare("DiffRec", "tiny", None, {"resume": "saved/x", "epochs": 4})
+    resumed = LearningCurve(again.trainer, Path("curve.csv"))
+    assert resumed.seconds() >= pd.read_csv("curve.csv")["seconds"].max() > 0
+    again.fit(callback_fn=resumed.add)
+    assert resumed.epochs == 4
 
 
 def test_the_first_complete_table_is_there_early(tiny):

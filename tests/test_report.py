@@ -18,7 +18,7 @@ from recbole_cfgdiff.experiment.report import report, write_sweep
 from recbole_cfgdiff.experiment.runs import RECORD, Run, write_spec
 
 CHROMIUM = shutil.which("chromium")
-LABELS = ["A model with a rather long name (published settings)", "B", "C <i>&", "D"]
+LABELS = ["A model with a rather long name (published settings)", "B", "C <i>& $a$", "D"]
 
 
 def made_up_runs(output):
@@ -41,7 +41,7 @@ def page(tmp_path_factory):
 def test_the_page_needs_nothing_else(page):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!data:)""", text) and "<script" not in text and "@import" not in text
-    assert "A &lt;made-up&gt; comparison" in text and "C &lt;i&gt;&amp;" in text and "<i>" not in text
+    assert "A &lt;made-up&gt; comparison" in text and "C &lt;i&gt;&amp; $a$" in text and "<i>" not in text
     assert "permutation" in text and "2020" not in text.partition("<footer>")[2]
 
 
@@ -139,6 +139,13 @@ def test_the_mean_curve_ends_where_the_first_seed_does():
     *seeds, mean = drawing.figure.axes[0].lines
     assert [len(line.get_xdata()) for line in seeds] == [3, 2]
     assert list(mean.get_xdata()) == [1, 2] and list(mean.get_ydata()) == [0.1, 0.3]
+
+
+def test_no_two_of_many_models_look_the_same():
+    labels = [f"m{index}" for index in range(20)]
+    table = pd.DataFrame({"model": labels, "training_seconds": 1.0, "x": 0.5})
+    lines = figures.cost(table, labels, "x", "toy").figure.axes[0].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 20
 
 
 def test_a_sweep_alone_leaves_figures_and_its_table(tmp_path):

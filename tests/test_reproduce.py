@@ -45,21 +45,30 @@ def test_guided_and_unguided_models_share_their_settings():
     assert [settings.name for settings in settings_of("amazon-toys")] == ["defaults"]
 
 
-ONE, FOUR, FIVE = [1] + [0] * 7, [1] * 4 + [0] * 4, [1] * 8
+ONE, ALL = [1] + [0] * 7, [1] * 8
 
 
 @pytest.fixture
-def cells(tmp_path, monkeypatch):
-    """Raw guidance is significantly better, embedded guidance alike, by one settings."""
+def toy(tmp_path, monkeypatch):
+    """Raw guidance is significantly better, embedded guidance alike, by one settings; the paper's figures are given."""
     (settings,) = settings_of("amazon-toys")
-    hits = {"": ONE, "raw": FIVE, "embedding": ONE}
+    hits = {"": ONE, "raw": ALL, "embedding": ONE}
     runs = [
         write_run(tmp_path, label_of(guidance, settings), seed, hits[guidance]) for guidance in hits for seed in (1, 2)
     ]
     monkeypatch.setattr(module, "MAIN_METRIC", "recall@2")
     monkeypatch.setattr(module, "settings_of", lambda _: [settings])
-    metrics = pd.DataFrame({"metric": ["recall@2"], "original": [1.0], "ours": [2.0], "bold": [1]})
-    return compare_cells(Results(runs, tmp_path), "toy", metrics)
+
+    def make(original, ours):
+        figures = pd.DataFrame({"metric": ["recall@2"], "original": [original], "ours": [ours], "bold": [1]})
+        return compare_cells(Results(runs, tmp_path), "toy", figures)
+
+    return make
+
+
+@pytest.fixture
+def cells(toy):
+    return toy(original=1.0, ours=2.0)
 
 
 def test_cells_by_hand(cells):
@@ -78,9 +87,11 @@ def test_the_verdict_in_words(cells):
     assert "does **not** reproduce" in embedding and "in 0 of the 1 cells" in embedding
 
 
-def test_where_the_paper_has_a_tie_no_direction_can_hold(tmp_path, monkeypatch, cells):
-    tie = cells.assign(paper_ours=1.0)
-    assert "in 0 of the 0 cells" in verdict(tie)
+def test_nothing_reproduces_where_the_paper_claims_nothing(toy):
+    (raw, *_) = verdict(toy(original=2.0, ours=2.0)).splitlines()
+    assert "does **not** reproduce" in raw and "in 0 of the 0 cells" in raw
+    (raw, *_) = verdict(toy(original=2.0, ours=1.0)).splitlines()
+    assert "does **not** reproduce" in raw
 
 
 def test_a_setting_is_run_and_told(empty_folder, capfd):
@@ -112,6 +123,18 @@ def test_a_setting_is_run_and_told(empty_folder, capfd):
     }
     # 20% of 40 users are tested.
     assert set(pd.read_csv(folder / "comparisons.csv")["users"]) == {8}
+
+
+def test_what_the_table_fixes_cannot_be_changed(empty_folder, capfd):
+    assert cli.main(("reproduce", "--table=2", "--setting=ml-1m-clean", "--topk=[5]")) == 2
+    assert "topk: fixed by the paper's table" in capfd.readouterr().err
+
+
+def test_other_mistakes_are_not_blamed_on_the_data(empty_folder, capfd):
+    write_inter(Path("dataset"), "amazon-vg", [("u", "i", 1)])
+    assert cli.main(("reproduce", "--table=3", "--setting=amazon-vg", "--seeds=0")) == 2
+    error = capfd.readouterr().err
+    assert "seeds: expected at least 1" in error and "README" not in error
 
 
 def test_data_that_is_not_there_is_told_with_how_to_make_it(empty_folder, capfd):

@@ -121,3 +121,28 @@ def test_a_smaller_gini_index_is_better(tmp_path):
     summary = summarise(results, "toy", ["giniindex@2"])
     assert summary.ranks["giniindex@2"].to_dict() == {"A": 2, "B": 1}
     assert summary.comparisons.empty  # no mean over users, so no test
+
+
+def test_what_looks_the_same_has_the_same_rank(tmp_path):
+    runs = [write_run(tmp_path, label, 2020, MOST) for label in "ABC"]
+    results = Results(runs, tmp_path)
+    # Printed 0.0101, 0.0103 and 0.0103: half-way cases go by the binary number, numpy rounds them to even.
+    results.table["giniindex@2"] = [0.01015, 0.01025, 0.0103]
+    summary = summarise(results, "toy", ["giniindex@2"])
+    assert summary.ranks["giniindex@2"].to_dict() == {"A": 1, "B": 2, "C": 2}
+
+
+def test_seeds_with_different_hyperparameters_are_told(tmp_path):
+    runs = [
+        write_run(tmp_path, "A", 2020, MOST, "given: a.yaml"),
+        write_run(tmp_path, "A", 2021, MOST, "tuned: 5 trials"),
+    ]
+    summary = summarise(Results(runs, tmp_path), "toy", ["recall@2"])
+    assert summary.models.loc["A", "hyperparameters"] == "given: a.yaml; tuned: 5 trials"
+    assert "Unequal effort" in mixed_hyperparameters(summary)
+
+
+def test_any_label_is_text_in_latex(tmp_path):
+    summary = summarise(Results([write_run(tmp_path, "a_b~^\\&%", 2020, MOST)], tmp_path), "toy", ["recall@2"])
+    escaped = "a\\_b\\textasciitilde{}\\textasciicircum{}\\textbackslash{}\\&\\% & "
+    assert escaped in to_latex(summary, ["recall@2"])

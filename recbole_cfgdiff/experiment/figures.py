@@ -68,8 +68,8 @@ class _Canvas:
         self.axes.set_ylabel(ylabel)
 
     def look(self, label: str) -> dict[str, Any]:
-        place = self._models.index(label)
-        return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)], "markersize": 4}
+        round_, place = divmod(self._models.index(label), len(_COLOURS))
+        return {"color": _COLOURS[place], "marker": _MARKERS[(place + round_) % len(_MARKERS)], "markersize": 4}
 
     def use_log_scale(self) -> None:
         """On the x axis, with plain numbers."""
@@ -81,6 +81,7 @@ class _Canvas:
     def drawing(self, name: str, caption: str) -> Drawing:
         with matplotlib.rc_context(_STYLE):
             handles, labels = self.axes.get_legend_handles_labels()
+            labels = [label.replace("$", "\\$") for label in labels]  # not the start of a formula
             self.figure.legend(handles, labels, loc="outside lower center", ncols=self._columns, frameon=False)
         return Drawing(name, caption, self.figure)
 

@@ -30,7 +30,7 @@ class OutputFolder:
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path, self._identity = path, identity
+        self.path, self._identity = path, json.loads(json.dumps(identity))
         self._lock = FileLock(path / ".lock")
 
     def __enter__(self) -> OutputFolder:
@@ -38,27 +38,33 @@ class OutputFolder:
             raise ConfigError(f"output: {self.path} is a file; expected a folder")
         known = self.path / _IDENTITY
         if known.is_file():
-            self._check(json.loads(known.read_text(encoding="utf-8")))
+            self._check(known)
         elif self.path.is_dir() and any(path.name != ".lock" for path in self.path.iterdir()):
             raise ConfigError(f"output: {self.path} has files that are no experiment's; choose another folder")
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigError(f"output: another process works in {self.path}") from error
+        except OSError as error:
+            raise ConfigError(f"output: can't write into {self.path}: {error.strerror}") from error
         write_json(known, self._identity)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
 
-    def _check(self, known: dict[str, Any]) -> None:
+    def _check(self, path: Path) -> None:
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(f"output: {path} is damaged; choose another folder") from error
         for name in {**known, **self._identity}:
             before, now = known.get(name), self._identity.get(name)
             if before != now:
+                told = f" {before} instead of {now}" if len(f"{before}{now}") < 300 else " of other content"
                 raise ConfigError(
-                    f"output: {self.path} is another experiment's, with {name} {before} instead of {now}; "
-                    "choose another folder"
+                    f"output: {self.path} is another experiment's, with {name}{told}; choose another folder"
                 )
 
 
@@ -73,8 +79,6 @@ class Results:
         table: a row a run, failed ones included (``status``, ``error``), in the order of ``runs``; metrics of the
             test part by name, of the validation part as ``valid_NAME``.
         runs: those that ended well.
-        metrics: names of the test metrics, in RecBole's order.
-        beyond: names of the beyond-accuracy metrics.
     """
 
     def __init__(self, runs: Sequence[Run], output: Path) -> None:
@@ -82,10 +86,20 @@ class Results:
         records = [(run, read_record(run, output)) for run in runs]
         self.table = pd.DataFrame([_row(record) for _, record in records if record])
         self.runs = [run for run, record in records if record and record["status"] == "ended"]
-        ended = [record for _, record in records if record and record["status"] == "ended"]
-        self.metrics = list(dict.fromkeys(name for record in ended for name in record["test"]))
-        self.beyond = list(dict.fromkeys(name for record in ended for name in record["beyond_accuracy"]))
+        self._records = [record for _, record in records if record and record["status"] == "ended"]
         self._rankings: dict[Path, Ranking] = {}
+
+    def metrics(self, dataset: str) -> list[str]:
+        """Names of the test metrics, in RecBole's order."""
+        return self._names(dataset, "test")
+
+    def beyond_accuracy(self, dataset: str) -> list[str]:
+        """Names of the beyond-accuracy metrics."""
+        return self._names(dataset, "beyond_accuracy")
+
+    def _names(self, dataset: str, kind: str) -> list[str]:
+        records = [record for record in self._records if record["dataset"] == dataset]
+        return list(dict.fromkeys(name for record in records for name in record[kind]))
 
     def ranking(self, run: Run) -> Ranking:
         """What the run recommended in its test."""
@@ -97,7 +111,8 @@ class Results:
     def curve(self, run: Run) -> pd.DataFrame:
         """Epoch, seconds, training loss and validation score; no rows for a run that was never validated."""
         path = run.folder(self._output) / CURVE
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["epoch", "seconds", "valid_score"])
+        table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["epoch", "seconds", "valid_score"])
+        return table.dropna(subset=["valid_score"])
 
     def sweep(self, run: Run) -> pd.DataFrame | None:
         """Metrics by part and guidance scale, of a guided model."""

@@ -26,7 +26,7 @@ class Ranking(NamedTuple):
         target_rows: row of each target, shape ``(P,)``.
         target_items: item of each target, shape ``(P,)``.
         item_counts: training interactions of each item, RecBole's padding item 0 included, shape ``(n,)``.
-        n_users: number of users in the training part.
+        n_users: number of users in the data.
     """
 
     users: np.ndarray

@@ -76,8 +76,9 @@ def make_section(results: Results, dataset: str) -> Section:
     rows = table[(table["dataset"] == dataset) & (table["status"] == "ended")]
     runs = [run for run in results.runs if run.dataset == dataset]
     metric = str(rows["valid_metric"].iloc[0])
-    k = split_metric(results.beyond[0])[1]
-    metrics = [name for name in results.metrics if name in rows]
+    beyond = results.beyond_accuracy(dataset)
+    k = split_metric(beyond[0])[1]
+    metrics = results.metrics(dataset)
     summary = summarise(results, dataset, metrics)
     by_model = rows.groupby("model", sort=False)
     groups = _groups(results, runs, metric if is_per_user(metric) else f"ndcg@{k}", k)
@@ -87,7 +88,7 @@ def make_section(results: Results, dataset: str) -> Section:
         k,
         tables_of(metrics, k),
         groups,
-        by_model[results.beyond].mean(),
+        by_model[beyond].mean(),
         by_model[[name for name in _COSTS if name in rows]].mean().rename(columns=_COSTS),
         _drawings(results, runs, rows, groups, metric, k),
     )

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
 from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import report
-from recbole_cfgdiff.experiment.runs import Run, Variant, make_runs
+from recbole_cfgdiff.experiment.runs import Run, Variant, check_data, make_runs
 from recbole_cfgdiff.experiment.statistics import LEVEL, differences, holm
 from recbole_cfgdiff.experiment.summary import users_by_seed
 from recbole_cfgdiff.properties import PROPERTIES
@@ -25,6 +26,7 @@ PROTOCOL = "properties/protocol/heldout_users.yaml"
 GUIDANCE = ("raw", "embedding")
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 2.0)
 MAIN_METRIC = "ndcg@10"
+_FIXED = {"metrics", "topk", "valid_metric", "eval_args", "heldout_users", "heldout_targets", "guidance_encoder"}
 
 
 class Settings(NamedTuple):
@@ -86,10 +88,12 @@ def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
         ConfigError: if the data is not there.
     """
     variants = [variant for settings in settings_of(setting) for variant in variants_of(settings)]
+    config = Config("DiffRec", setting, [PROTOCOL], options)
     try:
-        return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES)
+        check_data(config)
     except ConfigError as error:
         raise ConfigError(f"{error}; dataset/README.md says how {setting} is made") from error
+    return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES)
 
 
 def reproduce(
@@ -118,6 +122,8 @@ def reproduce(
     """
     check_jobs(jobs)
     figures = paper_table(table, setting)
+    if fixed := sorted(_FIXED & set(options or {})):
+        raise ConfigError(f"{', '.join(fixed)}: fixed by the paper's table; use compare for another protocol")
     runs = plan(setting, n_seeds, options or {})
     identity = {"command": "reproduce", "table": table, "setting": setting, "options": options or {}}
     with OutputFolder(output, identity):
@@ -200,7 +206,8 @@ def verdict(cells: pd.DataFrame) -> str:
         above = int((group["significant"] & (group["difference"] > 0)).sum())
         below = int((group["significant"] & (group["difference"] < 0)).sum())
         main = group[group["metric"] == MAIN_METRIC].iloc[0]
-        reproduced = holding >= 0.75 * len(claimed) and main["significant"] and main["difference"] > 0
+        is_claimed = main["paper_ours"] > main["paper_original"]
+        reproduced = is_claimed and holding >= 0.75 * len(claimed) and main["significant"] and main["difference"] > 0
         word = "**reproduces**" if reproduced else "does **not** reproduce"
         outcomes.append(
             f"- {settings} settings, {guidance} guidance: the gain {word}. CFGDiffRec is above DiffRec in {holding} of "

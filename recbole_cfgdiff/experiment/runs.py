@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import argument_list
+import yaml
+from recbole.utils import ModelType, argument_list
 
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data.atomic import check_atomic_files
@@ -18,7 +19,7 @@ from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.rankings import require_rankings
-from recbole_cfgdiff.properties import find_config_file, top_level_keys
+from recbole_cfgdiff.properties import find_config_file
 
 FIRST_SEED = 2020
 
@@ -62,6 +63,28 @@ _OF_THE_EXPERIMENT = {
     "heldout_targets",
     "heldout_seed",
 }
+
+
+# What is tested on, and how: a difference in one of them would be taken for a difference between models.
+_SAME_FOR_ALL = (
+    "eval_args",
+    "metrics",
+    "topk",
+    "valid_metric",
+    "metric_decimal_place",
+    "benchmark_filename",
+    "val_interval",
+    "rm_dup_inter",
+    "filter_inter_by_user_or_item",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "threshold",
+    "noise_threshold",
+    "noise_seed",
+    "heldout_users",
+    "heldout_targets",
+    "heldout_seed",
+)
 
 
 @dataclass(frozen=True)
@@ -142,23 +165,24 @@ def make_runs(
         guidance_scales: at which guided models are also evaluated.
 
     Raises:
-        ConfigError: on any mistake in the above, before anything is run.
+        ConfigError: on a mistake in the above, before anything is run, also if the models would not be tested alike. A
+            value that only the model itself checks, when it is made, is found by its run.
     """
     options = options or {}
     if n_seeds < 1:
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
-    if "seed" in options:
-        raise ConfigError("seed: an experiment has several; give their number, such as --seeds=5")
     _check_different(_file_name(variant.label).lower() for variant in variants)
     _check_different(datasets)
     planned = []
     for dataset in datasets:
-        check_data(Config(variants[0].model, dataset, [*config_files, *variants[0].config_files], options))
+        configs = {}
         for variant in variants:
             files, given = [*config_files, *variant.config_files], {**variant.options, **options}
-            config = Config(variant.model, dataset, files, given)
-            require_rankings(config)
+            config = configs[variant.label] = Config(variant.model, dataset, files, given)
+            _check_fits_an_experiment(config)
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
+        _check_comparable(configs)
+        check_data(config)
     return [
         Run(
             variant.label,
@@ -174,6 +198,33 @@ def make_runs(
     ]
 
 
+def _check_fits_an_experiment(config: Config) -> None:
+    for name in ("seed", "resume"):
+        if name in config.external_config_dict:
+            raise ConfigError(f"{name}: an experiment seeds its several runs (--seeds=5) and continues them itself")
+    if config["MODEL_TYPE"] is ModelType.SEQUENTIAL:
+        raise ConfigError(f"model {config['model']}: RecBole tests sequential models on other rows than general ones")
+    require_rankings(config)
+
+
+def _check_comparable(configs: dict[str, Config]) -> None:
+    """Check that all variants see the same data, split and metrics, and that no two are the same."""
+    (first, reference), *others = configs.items()
+    for label, config in others:
+        for name in _SAME_FOR_ALL:
+            if config[name] != reference[name]:
+                raise ConfigError(
+                    f"{name}: it must be the same for all models, but is {reference[name]} for {first} and "
+                    f"{config[name]} for {label}; give it for all, such as --{name}=..."
+                )
+    seen: dict[str, str] = {}
+    for label, config in configs.items():
+        what = json.dumps([config["model"], config.options], sort_keys=True)
+        if what in seen:
+            raise ConfigError(f"models: {seen[what]} and {label} are the same model with the same options")
+        seen[what] = label
+
+
 def options_of(config: Config) -> dict[str, Any]:
     """All options of a run that is made in another working directory."""
     return {**config.options, "data_path": str(Path(config.options["data_path"]).resolve())}
@@ -185,6 +236,10 @@ def _check_different(names: Iterable[str]) -> None:
         if name in seen:
             raise ConfigError(f"{name} is given twice")
         seen.add(name)
+
+
+def _keys(path: Path) -> set[str]:
+    return set(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
 
 
 def check_data(config: Config) -> None:
@@ -206,9 +261,11 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
         files and options that set any; otherwise ``shipped YAML``.
     """
     if config["chosen_by"]:
-        return str(config["chosen_by"])
+        return " ".join(str(config["chosen_by"]).split())
     foreign = {*_OF_THE_EXPERIMENT, *config.unread_options, "model", "dataset"}
-    given = [Path(name).name for name in config_files if top_level_keys(find_config_file(name)) - foreign]
+    beside_the_data = Path(config["data_path"]) / f"{config['dataset']}.yaml"
+    files = [*filter(Path.is_file, [beside_the_data]), *map(find_config_file, config_files)]
+    given = [path.name for path in files if _keys(path) - foreign]
     given += sorted(set(options) - foreign)
     return f"given: {', '.join(given)}" if given else "shipped YAML"
 

@@ -52,17 +52,22 @@ def summarise(results: Results, dataset: str, metrics: Sequence[str]) -> Summary
     rows = table[(table["dataset"] == dataset) & (table["status"] == "ended")]
     by_model = rows.groupby("model", sort=False)
     means = by_model[list(metrics)].mean()
-    ranks = means.round(DIGITS).rank(method="dense", ascending=False)
+    printed = means.apply(lambda column: column.map(f"{{:.{DIGITS}f}}".format).astype(float))
+    ranks = printed.rank(method="dense", ascending=False)
     for metric in metrics:
         if split_metric(metric)[0] in smaller_metrics:
-            ranks[metric] = means[metric].round(DIGITS).rank(method="dense")
+            ranks[metric] = printed[metric].rank(method="dense")
     tested = [metric for metric in metrics if is_per_user(metric)]
     comparisons = _compare(users_by_seed(results, dataset, tested), means[tested])
     marked = pd.DataFrame(False, index=means.index, columns=means.columns)
     for row in comparisons.itertuples():
         marked.loc[row.model, row.metric] = row.significant
-    models = by_model.agg(hyperparameters=("hyperparameters", "first"), seeds=("seed", "count"))
+    models = by_model.agg(hyperparameters=("hyperparameters", _joined), seeds=("seed", "count"))
     return Summary(dataset, models, means, by_model[list(metrics)].std(), ranks, marked, comparisons)
+
+
+def _joined(values: pd.Series) -> str:
+    return "; ".join(dict.fromkeys(values))
 
 
 _Users = dict[str, dict[int, pd.DataFrame]]  # by model and seed
@@ -143,8 +148,13 @@ class Style(NamedTuple):
     escape: Callable[[str], str]
 
 
+_LATEX_WORDS = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+
+
 def _latex_escaped(text: str) -> str:
-    return "".join(f"\\{character}" if character in "&%$#_{}" else character for character in text)
+    return "".join(
+        _LATEX_WORDS.get(character, f"\\{character}" if character in "&%$#_{}" else character) for character in text
+    )
 
 
 MARKDOWN = Style("**{}**".format, "<u>{}</u>".format, "±", " \\*", lambda text: text.replace("|", "\\|"))
@@ -181,10 +191,13 @@ def tables_of(metrics: Sequence[str], first: int) -> list[list[str]]:
 
 def mixed_hyperparameters(summary: Summary) -> str:
     """A warning where the models' hyperparameters were not all chosen in the same way; otherwise empty."""
-    kinds = summary.models["hyperparameters"].str.partition(":")[0]
-    if kinds.nunique() < 2:
+    by_kind: dict[str, list[str]] = {}
+    for model, told in summary.models["hyperparameters"].items():
+        for each in told.split("; "):
+            by_kind.setdefault(each.partition(":")[0], []).append(str(model))
+    if len(by_kind) < 2:
         return ""
-    parts = [f"{kind} ({', '.join(group.index)})" for kind, group in kinds.groupby(kinds, sort=False)]
+    parts = [f"{kind} ({', '.join(models)})" for kind, models in by_kind.items()]
     return f"Unequal effort: the models' hyperparameters were chosen in different ways: {'; '.join(parts)}."
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from recbole_cfgdiff.checkpoint import BEST
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.evaluation import collect_guidance_scales
+from recbole_cfgdiff.evaluation import collect_guidance_scales, is_full_ranking
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, guidance_effects, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS
 from recbole_cfgdiff.quick_start import Prepared, load_trained
 
 
@@ -35,6 +38,17 @@ def is_guided(prepared: Prepared) -> bool:
     return getattr(getattr(prepared.trainer.model, "denoiser", None), "guidance_encoder", None) is not None
 
 
+def parts_of(prepared: Prepared) -> dict[str, Any]:
+    """The loaders of a sweep by name: valid, if there is a validation part, and test."""
+    loaders = {"valid": prepared.valid_data, "test": prepared.test_data}
+    return {part: loader for part, loader in loaders.items() if len(loader)}
+
+
+def can_sweep(prepared: Prepared) -> bool:
+    """Whether the model is guided and evaluated by full ranking, as ``sweep`` needs it."""
+    return is_guided(prepared) and all(is_full_ranking(loader) for loader in parts_of(prepared).values())
+
+
 def sweep(prepared: Prepared, guidance_scales: Sequence[float]) -> pd.DataFrame:
     """Metrics of the model as it is, under each guidance scale, on the validation and the test part.
 
@@ -43,13 +57,13 @@ def sweep(prepared: Prepared, guidance_scales: Sequence[float]) -> pd.DataFrame:
         guidance_scales: different finite numbers.
 
     Returns:
-        ``part`` (valid or test), ``guidance_scale`` and the metrics, beyond accuracy too, a row for each part and
-        scale.
+        ``part`` (valid or test), ``guidance_scale`` and the metrics, beyond accuracy too, a row for each part that
+        there is and scale.
     """
     trainer, config, rows = prepared.trainer, prepared.config, []
     collect_rankings(trainer, prepared.train_data)
     k = list_length(config["valid_metric"], config["topk"])
-    for part, loader in (("valid", prepared.valid_data), ("test", prepared.test_data)):
+    for part, loader in parts_of(prepared).items():
         for scale, collector in collect_guidance_scales(trainer, loader, guidance_scales).items():
             metrics = trainer.evaluator.evaluate(collector.get_data_struct())
             rows.append({"part": part, "guidance_scale": scale, **metrics, **beyond_accuracy(collector.ranking, k)})
@@ -60,7 +74,7 @@ def sweep_checkpoint(checkpoint: Path, guidance_scales: Sequence[float]) -> tupl
     """``sweep`` of a trained model.
 
     Args:
-        checkpoint: a ``best.pth`` or ``last.pth``, or the folder of a run.
+        checkpoint: a ``best.pth`` or ``last.pth``, or the folder of a run, of an experiment's too.
         guidance_scales: different finite numbers.
 
     Raises:
@@ -69,7 +83,8 @@ def sweep_checkpoint(checkpoint: Path, guidance_scales: Sequence[float]) -> tupl
     Returns:
         the table, and the model with its data.
     """
-    path = checkpoint / "best.pth" if checkpoint.is_dir() else checkpoint
+    folders = (checkpoint / CHECKPOINTS, checkpoint)
+    path = next((folder / BEST for folder in folders if folder.is_dir()), checkpoint)
     prepared = load_trained(path)
     if not is_guided(prepared):
         raise ConfigError(f"checkpoint {path}: {prepared.config['model']} has no guidance scale; give a CFGDiffRec's")

@@ -29,7 +29,7 @@ from recbole_cfgdiff.experiment.files import write_json, write_text
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
 from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec
-from recbole_cfgdiff.experiment.sweep import is_guided, sweep
+from recbole_cfgdiff.experiment.sweep import can_sweep, sweep
 from recbole_cfgdiff.quick_start import Prepared, prepare
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
@@ -61,28 +61,25 @@ def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
         "valid_metric": prepared.config["valid_metric"].lower(),
         "valid_score": float(result["best_valid_score"]),
         "valid_metric_bigger": bool(result["valid_score_bigger"]),
-        **(_test(prepared, run, folder) if run.is_tested else {}),
-    }
-    (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
-    return {
-        **record,
         "parameters": sum(weights.numel() for weights in prepared.trainer.model.parameters()),
+        **(_test(prepared, folder) if run.is_tested else {}),
         "peak_memory_mb": _peak_memory_mb(),
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
     }
+    if run.guidance_scales and can_sweep(prepared):
+        write_text(folder / SWEEP, sweep(prepared, run.guidance_scales).to_csv(index=False))
+    (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
+    return record
 
 
-def _test(prepared: Prepared, run: Run, folder: Path) -> dict[str, Any]:
-    """Test the best epoch; write rankings and sweep. The part of the record that comes of it."""
+def _test(prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Test the best epoch and write its rankings. The part of the record that comes of it."""
     collector = collect_rankings(prepared.trainer, prepared.train_data)
     started = time.perf_counter()
     test_result = prepared.test()
     inference_seconds = time.perf_counter() - started
     collector.ranking.save(folder / TEST)
-    k = list_length(prepared.config["valid_metric"], prepared.config["topk"])
-    beyond = beyond_accuracy(collector.ranking, k)
-    if run.guidance_scales and is_guided(prepared):
-        sweep(prepared, run.guidance_scales).to_csv(folder / SWEEP, index=False)
+    beyond = beyond_accuracy(collector.ranking, list_length(prepared.config["valid_metric"], prepared.config["topk"]))
     return {"test": _plain(test_result), "beyond_accuracy": beyond, "inference_seconds": inference_seconds}
 
 
