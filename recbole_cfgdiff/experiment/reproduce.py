@@ -211,8 +211,9 @@ def verdict(cells: pd.DataFrame) -> str:
         word = "**reproduces**" if reproduced else "does **not** reproduce"
         outcomes.append(
             f"- {settings} settings, {guidance} guidance: the gain {word}. CFGDiffRec is above DiffRec in {holding} of "
-            f"the {len(claimed)} cells in which the paper has it above; significantly above in {above} cells and below "
-            f"in {below} of all {len(group)}. {MAIN_METRIC}: {main['diffrec']:.2f} to {main['cfgdiffrec']:.2f} "
+            f"the {len(claimed)} cells in which the paper has it above; of all {len(group)} cells the difference is "
+            f"significant in {above} for CFGDiffRec and in {below} for DiffRec. "
+            f"{MAIN_METRIC}: {main['diffrec']:.2f} to {main['cfgdiffrec']:.2f} "
             f"({_signed(main['difference'])}, 95% interval {main['low']:.2f} to {main['high']:.2f}); the paper: "
             f"{main['paper_original']:.2f} to {main['paper_ours']:.2f} "
             f"({_signed(main['paper_ours'] - main['paper_original'])})."
