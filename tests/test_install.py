@@ -31,3 +31,8 @@ def test_the_wheel_works_in_an_empty_folder(empty_folder):
     outcome = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     assert "ndcg@10" in outcome.stdout
+    compare = [sys.executable, "-m", "recbole_cfgdiff", "compare", "--models=Pop", "--dataset=ml-100k", "--seeds=1"]
+    subprocess.run([*compare, "--output=out"], cwd=elsewhere, env=environment, capture_output=True, check=True)
+    assert "<h1>Comparison on ml-100k</h1>" in (elsewhere / "out" / "report.html").read_text(encoding="utf-8")
+    properties = installed / "recbole_cfgdiff" / "_properties"
+    assert (properties / "paper" / "table2.csv").is_file() and (properties / "hyper" / "EASE.hyper").is_file()
