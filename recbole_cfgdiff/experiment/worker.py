@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,17 @@ def provenance(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "hyperparameters": run.hyperparameters,
         "config_hash": run.config_hash,
-        "versions": " ".join(f"{name}={version(name)}" for name in _PACKAGES) + f" python={platform.python_version()}",
+        "versions": " ".join(f"{name}={_version(name)}" for name in _PACKAGES) + f" python={platform.python_version()}",
         "git_commit": _git_commit(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # this package, run from a checkout that is not installed
+        return "none"
 
 
 def _git_commit() -> str:
