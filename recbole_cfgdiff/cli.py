@@ -96,7 +96,7 @@ def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", required=True, help="names, as CFGDiffRec,MultVAE:mine.yaml,EASE")
     parser.add_argument("--dataset", required=True, help="a data set, or several separated by commas")
     parser.add_argument("--config_files", default="", help='YAML files for all models: "a.yaml b.yaml"')
-    parser.add_argument("--guidance_scales", help="at which guided models are also evaluated: 0,0.5,1")
+    parser.add_argument("--sweep_scales", help="guidance scales at which guided models are also evaluated: 0,0.5,1")
     _add_experiment_arguments(parser, seeds=5)
 
 
@@ -147,7 +147,7 @@ def _compare(known: argparse.Namespace, rest: list[str]) -> int:
     from recbole_cfgdiff.experiment.sweep import parse_scales
 
     silence_recbole_deprecations()
-    scales = parse_scales(known.guidance_scales) if known.guidance_scales else GUIDANCE_SCALES
+    scales = parse_scales(known.sweep_scales) if known.sweep_scales else GUIDANCE_SCALES
     output = known.output or Path("results") / known.dataset.replace(",", "-")
     files = known.config_files.split()
     compare(known.models, known.dataset, known.seeds, output, known.jobs, files, options, scales)
@@ -234,6 +234,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         group_offset=known.group_offset,
     )
     print(result_table(result))
+    if "guidance_curve" in result:
+        print(f"guidance scale, chosen by validation: {result['guidance_scale']:g}")
+        if result["run_dir"]:
+            # Only this needs the drawing library, which takes a second to import.
+            from recbole_cfgdiff.experiment.report import draw_guidance_curve
+
+            draw_guidance_curve(Path(result["run_dir"]))
     return 0
 
 

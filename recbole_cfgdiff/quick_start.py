@@ -18,6 +18,12 @@ from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
 from recbole_cfgdiff.config import Config, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.guidance_choice import (
+    check_guidance_choice,
+    choose_guidance_scale,
+    store_guidance_choice,
+    wants_choice,
+)
 from recbole_cfgdiff.trainer import get_trainer, load_model_state, make_run_name
 
 
@@ -120,7 +126,9 @@ class Prepared(NamedTuple):
             callback_fn: called after each validation, with the epoch and the validation score.
 
         Returns:
-            ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``.
+            ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``, and of a model that chooses its
+            guidance scale ``guidance_scale``, the chosen one, at which the former are, and ``guidance_curve``, the
+            validation score by scale.
         """
         best_valid_score, best_valid_result = self.trainer.fit(
             self.train_data,
@@ -129,10 +137,25 @@ class Prepared(NamedTuple):
             show_progress=self.config["show_progress"],
             callback_fn=callback_fn,
         )
-        return {
+        result = {
             "best_valid_score": best_valid_score,
             "valid_score_bigger": self.config["valid_metric_bigger"],
             "best_valid_result": best_valid_result,
+        }
+        return result | self._choose_guidance_scale(saved) if wants_choice(self.trainer) else result
+
+    def _choose_guidance_scale(self, saved: bool) -> dict[str, Any]:
+        best = self.trainer.run_dir / checkpoint.BEST
+        if saved:
+            load_model_state(self.trainer.model, checkpoint.load(best, self.config["device"]), best)
+        choice = choose_guidance_scale(self.trainer, self.valid_data)
+        if saved:
+            store_guidance_choice(choice, best)
+        return {
+            "best_valid_score": choice.curve[choice.scale],
+            "best_valid_result": choice.valid_result,
+            "guidance_scale": choice.scale,
+            "guidance_curve": choice.curve,
         }
 
     def test(self, load_best_model: bool = True) -> dict[str, float]:
@@ -169,6 +192,7 @@ def prepare(
     logger.info(dataset_)
     trainer = _make_trainer(config, train_data)
     logger.info(trainer.model)
+    check_guidance_choice(trainer, valid_data)
     if config["resume"]:
         trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data)

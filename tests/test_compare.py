@@ -41,7 +41,7 @@ def command(capfd):
 def test_a_comparison_goes_on_after_a_failed_run_and_repeats_none_that_ended(tiny, command):
     Path("bad.yaml").write_text("learning_rate: 1.0e+30\n")
     arguments = ("compare", "--models=DiffRec:bad.yaml,CFGDiffRec,Pop", "--dataset=tiny", "--seeds=1", "--jobs=2")
-    arguments = (*arguments, "--output=out", "--epochs=2", "--guidance_scales=0,1")
+    arguments = (*arguments, "--output=out", "--epochs=2", "--sweep_scales=0,1")
     status, out, err = command(*arguments)
     assert status == 1
     assert "1 of 3 runs failed" in err and err.count("\n") == 1
@@ -142,7 +142,7 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
         (["--models=EASE:seed.yaml", "--dataset=tiny"], "seed: an experiment"),
         (["--models=Pop", "--dataset=nowhere"], "nowhere"),
         (["--models=Pop", "--dataset=tiny", "--epochz=3"], "did you mean epochs?"),
-        (["--models=Pop", "--dataset=tiny", "--guidance_scales=0,x"], "guidance_scales: expected numbers"),
+        (["--models=Pop", "--dataset=tiny", "--sweep_scales=0,x"], "guidance scales: expected numbers"),
         (["--models=Pop", "--dataset=tiny", *AUC], "metrics: expected metrics of rankings"),
     ],
 )
@@ -314,5 +314,5 @@ def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):
 
 @pytest.mark.parametrize("text", ["", "0,", "1,1", "nan", "0,inf", "a"])
 def test_guidance_scales_that_are_none_are_refused(text):
-    with pytest.raises(ConfigError, match="guidance_scales"):
+    with pytest.raises(ConfigError, match="guidance scales"):
         parse_scales(text)

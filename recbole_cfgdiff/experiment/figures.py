@@ -121,11 +121,12 @@ def guidance_curves(sweeps: Mapping[str, pd.DataFrame], models: Sequence[str], m
     """
     canvas = _Canvas(sweeps, models, "guidance scale (0: unguided, 1: guided)", metric)
     for label, table in sweeps.items():
+        last = table["part"].iloc[-1]
         for part, line in (("valid", "--"), ("test", "-")):
             by_scale = table[table["part"] == part].groupby("guidance_scale")[metric]
             mean, deviation = by_scale.mean(), by_scale.std().fillna(0)
             look = canvas.look(label)
-            canvas.axes.plot(mean.index, mean, line, label=label if part == "test" else None, **look)
+            canvas.axes.plot(mean.index, mean, line, label=label if part == last else None, **look)
             canvas.axes.fill_between(mean.index, mean - deviation, mean + deviation, color=look["color"], alpha=0.15)
     caption = f"{metric} by guidance scale on {dataset}, test (lines) and validation (dashed); bands: one deviation."
     return canvas.drawing(f"{dataset}-guidance-{metric.replace('@', '-')}", caption)

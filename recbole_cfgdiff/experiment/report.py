@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -272,3 +273,12 @@ def write_sweep(table: pd.DataFrame, model: str, dataset: str, columns: Sequence
     write_text(output / "sweep.csv", table.to_csv(index=False))
     for column in columns:
         figures.guidance_curves({model: table}, [model], column, dataset).save(output)
+
+
+def draw_guidance_curve(run_dir: Path) -> None:
+    """Draw the validation score by guidance scale of a run that chose its scale, into its folder."""
+    result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+    model, metric = result["model"], result["options"]["valid_metric"].lower()
+    scales, scores = zip(*result["guidance_curve"].items())
+    table = pd.DataFrame({"part": "valid", "guidance_scale": map(float, scales), metric: scores})
+    figures.guidance_curves({model: table}, [model], metric, result["dataset"]).save(run_dir)

@@ -27,9 +27,9 @@ def parse_scales(text: str) -> tuple[float, ...]:
     try:
         scales = tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigError(f"guidance_scales: expected numbers such as 0,0.5,1, got {text!r}") from error
+        raise ConfigError(f"guidance scales: expected numbers such as 0,0.5,1, got {text!r}") from error
     if not all(map(math.isfinite, scales)) or len(set(scales)) < len(scales):
-        raise ConfigError(f"guidance_scales: expected different finite numbers, got {text!r}")
+        raise ConfigError(f"guidance scales: expected different finite numbers, got {text!r}")
     return scales
 
 

@@ -12,7 +12,7 @@ from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
 from recbole_cfgdiff.model.diffrec import DiffRec
-from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number
+from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_numbers
 
 
 class CFGDiffRec(DiffRec):
@@ -22,7 +22,7 @@ class CFGDiffRec(DiffRec):
     the guided and the unguided prediction by ``guidance_scale``, an attribute that can be set on a trained model. A
     user without a history gets the unguided scores.
 
-    Hyperparameters beside DiffRec's: ``p_uncond``, ``guidance_scale``, ``guidance_encoder``,
+    Hyperparameters beside DiffRec's: ``p_uncond``, ``guidance_scale``, ``guidance_scales``, ``guidance_encoder``,
     ``guidance_embedding_size``, ``time_embedding``; ``properties/model/CFGDiffRec.yaml`` explains each.
     """
 
@@ -30,6 +30,7 @@ class CFGDiffRec(DiffRec):
         super().__init__(config, dataset)
         self.p_uncond = read_number(config, "p_uncond", 0, 1)
         self.guidance_scale = read_number(config, "guidance_scale")
+        self.guidance_scales = read_numbers(config, "guidance_scales")
 
     def _time_embedding_size(self, config: Any) -> int:
         return super()._time_embedding_size(config) if read_flag(config, "time_embedding") else 0

@@ -43,6 +43,15 @@ def read_number(config: Any, key: str, low: float = -math.inf, high: float = mat
     return float(value)
 
 
+def read_numbers(config: Any, key: str) -> list[float]:
+    """``config[key]`` as a list of different finite numbers; None is an empty one."""
+    value = [] if config[key] is None else config[key]
+    is_list = isinstance(value, list) and all(type(each) in (int, float) and math.isfinite(each) for each in value)
+    if not is_list or len(set(value)) < len(value):
+        raise _fail(key, "a list of different finite numbers, such as [0, 0.5, 1], or None", value)
+    return [float(each) for each in value]
+
+
 def read_choice(config: Any, key: str, choices: Collection[str]) -> str:
     """``config[key]`` as one of ``choices``."""
     value = config[key]
