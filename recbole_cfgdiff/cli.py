@@ -97,6 +97,7 @@ def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="a data set, or several separated by commas")
     parser.add_argument("--config_files", default="", help='YAML files for all models: "a.yaml b.yaml"')
     parser.add_argument("--sweep_scales", help="guidance scales at which guided models are also evaluated: 0,0.5,1")
+    parser.add_argument("--tune-budget", type=int, default=0, help="trials to tune each model by first (0)")
     _add_experiment_arguments(parser, seeds=5)
 
 
@@ -150,7 +151,7 @@ def _compare(known: argparse.Namespace, rest: list[str]) -> int:
     scales = parse_scales(known.sweep_scales) if known.sweep_scales else GUIDANCE_SCALES
     output = known.output or Path("results") / known.dataset.replace(",", "-")
     files = known.config_files.split()
-    compare(known.models, known.dataset, known.seeds, output, known.jobs, files, options, scales)
+    compare(known.models, known.dataset, known.seeds, output, known.jobs, files, options, scales, known.tune_budget)
     return 0
 
 

@@ -279,6 +279,23 @@ def test_a_run_without_validation_that_was_interrupted_keeps_its_seconds(tiny):
     assert resumed.epochs == 4
 
 
+def test_models_are_tuned_first_each_in_its_own_space_and_the_table_says_so(tiny, command):
+    arguments = ("compare", "--models=EASE,Pop", "--dataset=tiny", "--seeds=1", "--tune-budget=2", "--output=out")
+    status, out, err = command(*arguments)
+    assert status == 0, err
+    assert "tuning EASE on tiny" in out and "[2/2] reg_weight=" in out and "tuning Pop" not in out
+    results = pd.read_csv("out/results.csv").set_index("model")
+    assert results.loc["EASE", "hyperparameters"].startswith("tuned: 2 trials, bayes search of EASE.hyper")
+    assert "Unequal effort" in out and "shipped YAML (Pop)" in out
+    trials = pd.read_csv("out/tune/tiny/EASE/trials.csv")
+    # The table's model is the one that the search chose, by validation.
+    assert results.loc["EASE", "valid_ndcg@10"] == trials["valid_score"].max()
+    status, out, _ = command(*arguments)
+    assert status == 0 and "2 are there already" in out
+    status, _, err = command(*arguments[:-2], "--tune-budget=-1", "--output=other")
+    assert status == 2 and "tune_budget: expected at least 0" in err
+
+
 def test_the_first_complete_table_is_there_early(tiny):
     runs = make_runs(parse_variants("Pop,EASE"), ["tiny"], 2)
     assert [(made.label, made.seed) for made in runs] == [("Pop", 2020), ("EASE", 2020), ("Pop", 2021), ("EASE", 2021)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
 from recbole_cfgdiff.experiment.summary import to_text
+from recbole_cfgdiff.experiment.tune import BEST, has_space, tune
 from recbole_cfgdiff.properties import find_config_file
 
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -42,6 +44,7 @@ def compare(
     config_files: Sequence[str] = (),
     options: dict[str, Any] | None = None,
     guidance_scales: Sequence[float] = GUIDANCE_SCALES,
+    tune_budget: int = 0,
     say: Callable[[str], None] = print,
 ) -> None:
     """Train and test every model on every data set with every seed, as far as that is not done, and report.
@@ -56,6 +59,8 @@ def compare(
         config_files: YAML files for all models.
         options: options for all models, over everything else.
         guidance_scales: at which guided models are also evaluated.
+        tune_budget: trials of a search that each model goes through first, on each data set, in its own space; 0 takes
+            the settings as they are. Models without a space, such as Pop, stay as they are.
         say: called with each line of progress, then with the tables.
 
     Raises:
@@ -63,16 +68,24 @@ def compare(
         TrainingError: if a run failed, after everything else was done and reported.
     """
     check_jobs(jobs)
-    names = [name.strip() for name in datasets.split(",")]
-    runs = make_runs(parse_variants(models), names, n_seeds, config_files, options, guidance_scales)
+    if tune_budget < 0:
+        raise ConfigError(f"tune_budget: expected at least 0, got {tune_budget}")
+    names, variants = [name.strip() for name in datasets.split(",")], parse_variants(models)
+    runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales)
     identity = {
         "command": "compare",
         "datasets": names,
         "options": options or {},
         "guidance_scales": list(guidance_scales),
+        "tune_budget": tune_budget,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
     with OutputFolder(output, identity):
+        if tune_budget:
+            runs = []
+            for name in names:
+                tuned = _tuned(variants, name, output, tune_budget, config_files, options or {}, say)
+                runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales)
         run_missing(runs, output, jobs, say)
         results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
     for section in sections:
@@ -84,3 +97,26 @@ def compare(
     failed = int((results.table["status"] == "failed").sum())
     if failed:
         raise TrainingError(f"{failed} of {len(runs)} runs failed; see the notes above and {output / 'results.csv'}")
+
+
+def _tuned(
+    variants: Sequence[Variant],
+    dataset: str,
+    output: Path,
+    budget: int,
+    config_files: Sequence[str],
+    options: dict[str, Any],
+    say: Callable[[str], None],
+) -> list[Variant]:
+    """The variants with the settings that a search on the data set chose, by validation with the first seed."""
+    tuned = []
+    for variant in variants:
+        if not has_space(variant.model):
+            tuned.append(variant)
+            continue
+        say(f"tuning {variant.label} on {dataset}")
+        folder = output / "tune" / dataset / variant.label.replace(":", "-")
+        files = [*config_files, *variant.config_files]
+        tune(variant.model, dataset, folder, None, "bayes", budget, files, options, say)
+        tuned.append(replace(variant, config_files=(*variant.config_files, str(folder / BEST))))
+    return tuned

@@ -246,8 +246,17 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def has_space(model: str) -> bool:
+    """Whether a search space is shipped for a model, by any of its names."""
+    return _space_path(resolve_model(model).__name__).is_file()
+
+
+def _space_path(model: str) -> Path:
+    return PROPERTIES / "hyper" / f"{model}.hyper"
+
+
 def _shipped_space(model: str) -> Path:
-    path = PROPERTIES / "hyper" / f"{model}.hyper"
+    path = _space_path(model)
     if not path.is_file():
         known = ", ".join(sorted(each.stem for each in path.parent.glob("*.hyper")))
         raise ConfigError(f"params_file: give one; there is none shipped for {model}, only for {known}")
