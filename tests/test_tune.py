@@ -107,6 +107,13 @@ def test_bayes_learns_from_the_losses():
     assert sum(high) / 30 - sum(low) / 30 > 0.2
 
 
+def test_whole_numbers_stay_whole():
+    whole = {"train_batch_size": Range("quniform", (100.0, 400.0, 50.0))}
+    assert all(type(each["train_batch_size"]) is int for each in suggested("random", [0.1] * 5, whole))
+    halves = {"dropout_prob": Range("quniform", (0.0, 0.5, 0.25))}
+    assert {each["dropout_prob"] for each in suggested("random", [0.1] * 12, halves)} == {0.0, 0.25, 0.5}
+
+
 def test_an_exhaustive_search_of_a_continuous_range_is_refused():
     with pytest.raises(ConfigError, match="b is not; take random or bayes"):
         Search({"a": Range("choice", (1,)), "b": Range("uniform", (0.0, 1.0))}, "exhaustive", 0)

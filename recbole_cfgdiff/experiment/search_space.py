@@ -6,6 +6,8 @@ import ast
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from recbole_cfgdiff.errors import ConfigError
 
 # Numbers after the type, and what they mean; e is the base of loguniform, as in hyperopt and so in RecBole.
@@ -69,3 +71,10 @@ def _numbers(kind: str, text: str) -> tuple[float, ...]:
     if len(values) != NUMBERS[kind].count(",") + 1 or not values[0] < values[1] or values[2:] == (0,):
         raise ValueError(text)
     return values
+
+
+def plain_value(parameter: Range, value: Any) -> Any:
+    """A suggested value as a Python one; a whole number where only whole ones are searched among."""
+    value = value.item() if isinstance(value, np.generic) else value
+    is_whole = parameter.kind == "quniform" and all(number.is_integer() for number in parameter.values)
+    return int(value) if is_whole else value

@@ -21,7 +21,7 @@ from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.pool import run_one
 from recbole_cfgdiff.experiment.runs import CHECKPOINTS, Run, check_data, options_of
-from recbole_cfgdiff.experiment.search_space import Range, read_space
+from recbole_cfgdiff.experiment.search_space import Range, plain_value, read_space
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.quick_start import load_trained
 
@@ -58,6 +58,7 @@ class Search:
                 f"algo exhaustive: every parameter must be a choice of listed values, {', '.join(not_listed)} is not; "
                 "take random or bayes"
             )
+        self._parameters = space
         self._space = {name: _as_hyperopt(name, parameter) for name, parameter in space.items()}
         self._suggest = {
             "exhaustive": partial(hyper_tuning.exhaustive_search, nbMaxSucessiveFailures=10_000),
@@ -80,7 +81,7 @@ class Search:
         self._document = documents[0]
         chosen = {name: values[0] for name, values in self._document["misc"]["vals"].items() if values}
         parameters = hyperopt.space_eval(self._space, chosen)
-        return {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
+        return {name: plain_value(self._parameters[name], value) for name, value in parameters.items()}
 
     def report(self, loss: float | None) -> None:
         """What came of the parameters suggested last: lower is better, None for a failure."""
@@ -264,7 +265,8 @@ def _shipped_space(model: str) -> Path:
 
 
 def _first(parameter: Range) -> Any:
-    return parameter.values[0] if parameter.kind != "loguniform" else math.exp(parameter.values[0])
+    first = parameter.values[0]
+    return math.exp(first) if parameter.kind == "loguniform" else plain_value(parameter, first)
 
 
 def _config_of(
