@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 _TUNE = ["hyperopt==0.2.5", "future", "six"]
+_RAY = [*_TUNE, "pyarrow<21"]
 
 setup(
     name="recbole-cfgdiff",
@@ -37,8 +38,10 @@ setup(
     extras_require={
         # Of hyperopt 0.3.0 RecBole's exhaustive search fails; 0.2.5 imports future and six.
         "tune": _TUNE,
+        # Ray Tune 2.6.3 (RecBole requires the version, without what its Tune needs) imports what pyarrow 21 dropped.
+        "ray": _RAY,
         "dev": [
-            *_TUNE,
+            *_RAY,
             "pytest>=7",
             "hypothesis>=6",
             "ruff>=0.5",

@@ -125,20 +125,31 @@ def _add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--dataset", required=True, help="name of the data set")
     parser.add_argument("--params_file", type=Path, help="search space (properties/hyper/MODEL.hyper)")
+    parser.add_argument("--tool", default="hyperopt", help="hyperopt: one trial at a time; ray: several (%(default)s)")
     parser.add_argument("--algo", default="bayes", help="exhaustive, random or bayes (%(default)s)")
     parser.add_argument("--max_evals", type=int, help="number of trials (20; exhaustive: all combinations)")
     parser.add_argument("--config_files", default="", help='YAML files: "a.yaml b.yaml"')
     parser.add_argument("--output", type=Path, help="folder of the search, also to continue it (results/...)")
+    parser.add_argument("--address", help="ray: of a running cluster, HOST:PORT or auto (this machine alone)")
+    parser.add_argument("--cpus-per-trial", type=int, default=1, help="ray: cores of a trial (%(default)s)")
+    parser.add_argument("--gpus-per-trial", type=float, default=0, help="ray: GPUs of a trial, such as 0.5 (0)")
 
 
 def _tune(known: argparse.Namespace, rest: list[str]) -> int:
     options = parse_options(rest)
+    from recbole_cfgdiff.experiment.ray_trials import Cluster
     from recbole_cfgdiff.experiment.tune import tune
 
     silence_recbole_deprecations()
     output = known.output or Path("results") / f"tune-{known.model}-{known.dataset}"
     files = known.config_files.split()
-    tune(known.model, known.dataset, output, known.params_file, known.algo, known.max_evals, files, options)
+    cluster = Cluster(known.address, known.cpus_per_trial, known.gpus_per_trial)
+    if known.tool not in ("hyperopt", "ray"):
+        raise ConfigError(f"tool: expected hyperopt or ray, got {known.tool}")
+    if known.tool == "hyperopt" and cluster != Cluster():
+        raise ConfigError("address, cpus_per_trial and gpus_per_trial are options of --tool=ray")
+    by = cluster if known.tool == "ray" else None
+    tune(known.model, known.dataset, output, known.params_file, known.algo, known.max_evals, files, options, by)
     return 0
 
 

@@ -63,6 +63,20 @@ def tiny(empty_folder: Path) -> str:
 
 
 @pytest.fixture
+def contrary(empty_folder: Path) -> str:
+    """``dataset/contrary``: validation and test disagree. Of two groups of items a user's history and validation rows
+    are of one, the test rows of the other: who learns the groups is good at the former and bad at the latter."""
+    random = np.random.default_rng(0)
+    rows = []
+    for user in range(60):
+        own, other = (random.permutation(20) + 20 * ((user + group) % 2) for group in (0, 1))
+        items = [*own[:14], *other[:2]]  # 70:20:10 is 11, 3 and 2 of 16
+        rows += [(f"u{user}", f"i{item}", 1_400_000_000 + 60 * user + place) for place, item in enumerate(items)]
+    write_inter(empty_folder / "dataset", "contrary", rows)
+    return "contrary"
+
+
+@pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run ``run_recbole_cfg.py`` with these arguments in this process."""
 

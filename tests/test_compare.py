@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from recbole_cfgdiff import cli
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment import tune as tune_module
 from recbole_cfgdiff.experiment.compare import parse_variants
 from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.pool import _duration, _Progress
@@ -294,6 +296,19 @@ def test_models_are_tuned_first_each_in_its_own_space_and_the_table_says_so(tiny
     assert status == 0 and "2 are there already" in out
     status, _, err = command(*arguments[:-2], "--tune-budget=-1", "--output=other")
     assert status == 2 and "tune_budget: expected at least 0" in err
+
+
+def test_settings_are_tuned_by_validation_where_test_disagrees(contrary, command, monkeypatch):
+    Path("space.hyper").write_text("learning_rate choice [1.0e-8, 0.01]\n")
+    monkeypatch.setattr(tune_module, "_space_path", lambda model: Path("space.hyper"))
+    fixed = ("--dataset=contrary", "--seeds=1", "--epochs=15", "--output=out")
+    assert command("compare", "--models=DiffRec", "--tune-budget=6", *fixed)[0] == 0
+    assert yaml.safe_load(Path("out/tune/contrary/DiffRec/best.yaml").read_text())["learning_rate"] == 0.01
+    chosen = pd.read_csv("out/results.csv").iloc[0]
+    options = {"learning_rate": 1e-8, "epochs": 15, "seed": 2020, "show_progress": False}
+    other = run("DiffRec", "contrary", None, options)
+    assert chosen["valid_ndcg@10"] > other["best_valid_score"]
+    assert chosen["ndcg@10"] < other["test_result"]["ndcg@10"]
 
 
 def test_the_first_complete_table_is_there_early(tiny):

@@ -1,5 +1,6 @@
 """Search spaces and the search."""
 
+import pickle
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +11,11 @@ from recbole.trainer.hyper_tuning import HyperTuning
 from recbole_cfgdiff import cli
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment import trials as trials_module
 from recbole_cfgdiff.experiment import tune as module
+from recbole_cfgdiff.experiment.search import Search
 from recbole_cfgdiff.experiment.search_space import Range, read_space
-from recbole_cfgdiff.experiment.tune import Search, tune
+from recbole_cfgdiff.experiment.tune import tune
 from recbole_cfgdiff.properties import PROPERTIES
 from recbole_cfgdiff.quick_start import run
 
@@ -74,10 +77,12 @@ def test_a_file_without_parameters_or_with_one_twice_is_refused():
 def suggested(algorithm, losses, space=CHOICES):
     search, found = Search(space, algorithm, seed=1), []
     for loss in losses:
-        found.append(search.next())
-        if found[-1] is None:
-            break
-        search.report(loss)
+        suggestion = search.next()
+        if suggestion is None:
+            return [*found, None]
+        number, parameters = suggestion
+        found.append(parameters)
+        search.report(number, loss)
     return found
 
 
@@ -85,6 +90,21 @@ def test_an_exhaustive_search_takes_every_combination_once():
     found = suggested("exhaustive", [1.0] * 7)
     assert found[-1] is None and len(found) == 7
     assert {(each["a"], each["b"]) for each in found[:-1]} == {(a, b) for a in (1, 2, 3) for b in "xy"}
+
+
+@pytest.mark.parametrize("algorithm", ["exhaustive", "random", "bayes"])
+def test_several_trials_may_be_open_and_a_pickled_search_goes_on(algorithm):
+    search = Search(CHOICES, algorithm, seed=1)
+    opened = [search.next() for _ in range(4)]
+    assert [number for number, _ in opened] == [1, 2, 3, 4]
+    for number in (3, 1):
+        search.report(number, 0.1 * number)
+    copy = pickle.loads(pickle.dumps(search))
+    rest = [(each.next(), each.next()) for each in (search, copy)]
+    assert rest[0] == rest[1]
+    if algorithm == "exhaustive":
+        suggested_ = [tuple(parameters.items()) for _, parameters in (*opened, *rest[0])]
+        assert len(set(suggested_)) == 6 and search.next() is None
 
 
 @pytest.mark.parametrize("algorithm", ["exhaustive", "random", "bayes"])
@@ -99,8 +119,9 @@ def test_bayes_learns_from_the_losses():
     def rates(loss):
         search, found = Search(space, "bayes", seed=3), []
         for _ in range(60):
-            found.append(search.next()["rate"])
-            search.report(loss(found[-1]))
+            number, parameters = search.next()
+            found.append(parameters["rate"])
+            search.report(number, loss(found[-1]))
         return found[30:]
 
     low, high = rates(lambda rate: rate), rates(lambda rate: -rate)
@@ -135,7 +156,7 @@ def planted(monkeypatch):
         checkpoint = run.folder(output) / "checkpoint"
         checkpoint.mkdir(parents=True)
         (checkpoint / "best.pth").write_text(str(steps))
-        return {"status": "ended", "valid_score": RECORDS[steps][0], "valid_metric_bigger": True}
+        return {"status": "ended", "valid_score": RECORDS[steps][0], "training_seconds": 1.0, "epochs": 1}
 
     class Loaded:
         def __init__(self, path):
@@ -145,7 +166,7 @@ def planted(monkeypatch):
             tested.append(self.steps)
             return {"ndcg@10": RECORDS[self.steps][1]}
 
-    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(trials_module, "run_one", run_one)
     monkeypatch.setattr(module, "load_trained", Loaded)
     return tested
 
@@ -153,8 +174,8 @@ def planted(monkeypatch):
 def test_validation_decides_and_only_the_chosen_is_tested(tiny, planted):
     lines = []
     path = space_file("steps choice [5, 6, 7]\n")
-    best = tune("DiffRec", tiny, Path("out"), path, "exhaustive", options={"epochs": 1}, say=lines.append)
-    assert planted == [6] and best["test"] == {"ndcg@10": 0.1}
+    chosen_score, test = tune("DiffRec", tiny, Path("out"), path, "exhaustive", options={"epochs": 1}, say=lines.append)
+    assert planted == [6] and (chosen_score, test) == (0.3, {"ndcg@10": 0.1})
     chosen = yaml.safe_load(Path("out/best.yaml").read_text())
     assert chosen == {
         "model": "DiffRec",
@@ -182,16 +203,16 @@ def test_a_search_goes_on_where_it_was_interrupted(tiny):
         search(interrupt)
     done = {path: path.stat().st_mtime_ns for path in Path("out").rglob("record.json")}
     assert len(done) == 2
-    best = search(lambda line: None)
+    score, test = search(lambda line: None)
     assert all(path.stat().st_mtime_ns == before for path, before in done.items())
     trials = pd.read_csv("out/trials.csv")
     assert sorted(trials["status"]) == ["ended", "ended", "failed", "failed"]
     assert trials[trials["status"] == "failed"]["error"].str.contains("training loss is").all()
-    assert trials["valid_score"].max() == best["valid_score"]
+    assert trials["valid_score"].max() == score
     # The file is a configuration like any other and gives the same score.
     again = run(config_file_list=["out/best.yaml"], config_dict={"show_progress": False, "state": "ERROR"})
-    assert again["best_valid_score"] == best["valid_score"]
-    assert again["test_result"] == pytest.approx(best["test"])
+    assert again["best_valid_score"] == score
+    assert again["test_result"] == pytest.approx(test)
     assert {path.suffix for path in Path("out").glob("trials.*")} == {".csv", ".png", ".pdf"}
 
 

@@ -117,6 +117,6 @@ def _tuned(
         say(f"tuning {variant.label} on {dataset}")
         folder = output / "tune" / dataset / variant.label.replace(":", "-")
         files = [*config_files, *variant.config_files]
-        tune(variant.model, dataset, folder, None, "bayes", budget, files, options, say)
+        tune(variant.model, dataset, folder, max_evals=budget, config_files=files, options=options, say=say)
         tuned.append(replace(variant, config_files=(*variant.config_files, str(folder / BEST))))
     return tuned

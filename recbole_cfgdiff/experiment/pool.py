@@ -40,7 +40,7 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
-                active.append(_Worker(waiting.pop(), output, max(1, _cores() // jobs)))
+                active.append(_Worker(waiting.pop(), output, max(1, available_cores() // jobs)))
             time.sleep(_POLL_SECONDS)
             for worker in [worker for worker in active if worker.has_ended()]:
                 active.remove(worker)
@@ -59,7 +59,7 @@ def run_one(run: Run, output: Path) -> dict[str, Any]:
     record = read_record(run, output)
     if record is not None:
         return record
-    worker = _Worker(run, output, _cores())
+    worker = _Worker(run, output, available_cores())
     try:
         while not worker.has_ended():
             time.sleep(_POLL_SECONDS)
@@ -78,8 +78,14 @@ def check_jobs(jobs: int) -> None:
         raise ConfigError(f"jobs: expected at least 1, got {jobs}")
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def search_path() -> str:
+    """``PYTHONPATH`` of processes that import this package."""
+    return os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
 
 
 class _Worker:
@@ -91,8 +97,7 @@ class _Worker:
         self._started = time.perf_counter()
         write_spec(run, self._folder)
         (self._folder / RECORD).unlink(missing_ok=True)
-        search_path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": search_path}
+        environment = {**os.environ, "PYTHONPATH": search_path()}
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         with (self._folder / LOG).open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,18 @@ from recbole_cfgdiff.experiment.sweep import can_sweep, sweep
 from recbole_cfgdiff.quick_start import Prepared, prepare
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
+AfterValidation = Callable[["LearningCurve"], None]
 _CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
 
 
-def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
+def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | None = None) -> dict[str, Any]:
     """Do the run, from where an interrupted one left off, and write its learning curve, and of a run that is tested its
     rankings and sweep.
+
+    Args:
+        run: what to do.
+        folder: the run's.
+        after_validation: called with the learning curve after each validation, when there is a checkpoint of it.
 
     Returns:
         the record, plain values only.
@@ -52,7 +59,13 @@ def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
         shutil.rmtree(checkpoints, ignore_errors=True)
     prepared = prepare(run.model, run.dataset, None, options)
     curve = LearningCurve(prepared.trainer, folder / CURVE)
-    result = prepared.fit(callback_fn=curve.add)
+
+    def on_validation(epoch: int, valid_score: float) -> None:
+        curve.add(epoch, valid_score)
+        if after_validation is not None:
+            after_validation(curve)
+
+    result = prepared.fit(callback_fn=on_validation)
     record = {
         "status": "ended",
         "valid": _plain(result["best_valid_result"] or {}),
@@ -70,6 +83,18 @@ def train_and_test(run: Run, folder: Path) -> dict[str, Any]:
         write_text(folder / SWEEP, sweep(prepared, run.guidance_scales).to_csv(index=False))
     (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
     return record
+
+
+def attempt(run: Run, folder: Path, after_validation: AfterValidation | None = None) -> dict[str, Any]:
+    """``train_and_test``, or the record of its failure."""
+    try:
+        return train_and_test(run, folder, after_validation)
+    except (ConfigError, TrainingError) as error:
+        return {"status": "failed", "error": " ".join(str(error).splitlines())}
+    except Exception as error:
+        # Any failure is this run's only: the log has the traceback, the record the message.
+        traceback.print_exc()
+        return {"status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".splitlines())}
 
 
 def _test(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -115,6 +140,17 @@ class LearningCurve:
         )
         self._rows = pd.concat([self._rows, row]) if len(self._rows) else row
         write_text(self._path, self._rows.to_csv(index=False))
+
+    @property
+    def latest(self) -> float:
+        """The validation score of the last validation."""
+        return float(self._rows["valid_score"].iloc[-1])
+
+    @property
+    def best(self) -> float:
+        """The best validation score so far."""
+        scores = self._rows["valid_score"]
+        return float(scores.max() if self._trainer.valid_metric_bigger else scores.min())
 
     @property
     def epochs(self) -> int:
@@ -185,18 +221,7 @@ def main(folder: Path) -> int:
     _end_with_parent()
     silence_recbole_deprecations()
     run = read_spec(folder)
-    record = provenance(run)
-    try:
-        record |= train_and_test(run, folder)
-    except (ConfigError, TrainingError) as error:
-        record |= {"status": "failed", "error": " ".join(str(error).splitlines())}
-    except Exception as error:
-        # Any failure is this run's only: the log has the traceback, the record the message.
-        import traceback
-
-        traceback.print_exc()
-        record |= {"status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".splitlines())}
-    write_json(folder / RECORD, record)
+    write_json(folder / RECORD, provenance(run) | attempt(run, folder))
     return 0
 
 

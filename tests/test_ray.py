@@ -1,0 +1,153 @@
+"""Searches by Ray Tune, on a Ray of this machine."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from recbole_cfgdiff import cli
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment import ray_trials
+from recbole_cfgdiff.experiment.pool import available_cores
+from recbole_cfgdiff.experiment.ray_trials import Cluster, connected
+from recbole_cfgdiff.experiment.tune import tune
+from recbole_cfgdiff.quick_start import run
+
+pytest.importorskip("pyarrow", reason="Ray Tune needs it")
+
+
+def space_file(text):
+    Path("space.hyper").write_text(text)
+    return Path("space.hyper")
+
+
+def results(number):
+    """What a trial has reported, of all its processes."""
+    path = Path(f"out/ray/trial-{number:03d}/result.json")
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def kill_once_it_has_reported(number, times):
+    """Kill a trial's process in the background, after so many validations."""
+
+    def watch():
+        deadline = time.monotonic() + 120
+        while len(found := results(number)) < times and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(found[-1]["pid"], signal.SIGKILL)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_dead_worker_costs_its_trial_no_more_than_what_came_after_its_checkpoint(tiny):
+    path = space_file("learning_rate choice [0.001, 0.003]\n")
+    lines = []
+    killer = kill_once_it_has_reported(1, times=10)
+    options = {"epochs": 60, "stopping_step": 100}
+    score, test = tune("CFGDiffRec", tiny, Path("out"), path, "exhaustive", None, (), options, Cluster(), lines.append)
+    killer.join()
+    trials = pd.read_csv("out/trials.csv")
+    assert list(trials["trial"]) == [1, 2] and trials["valid_score"].max() == score
+    reported = results(1)
+    assert len({result["pid"] for result in reported}) == 2
+    epochs = [result["epochs"] for result in reported]
+    # One report a validation, and the last when the trial ended; what came after the checkpoint is done again.
+    repeated = len(epochs) - len(set(epochs)) - (reported[-1]["status"] == "ended")
+    assert 0 <= repeated <= 2 and epochs == sorted(epochs)
+    # The same as of an unbroken run.
+    chosen = yaml.safe_load(Path("out/best.yaml").read_text())
+    assert chosen["chosen_by"].startswith("tuned: 2 trials, exhaustive search of space.hyper by Ray Tune")
+    again = run(config_file_list=["out/best.yaml"], config_dict={"show_progress": False})
+    assert again["best_valid_score"] == score and again["test_result"] == pytest.approx(test)
+
+
+def test_bad_trials_are_stopped_and_validation_decides_where_test_disagrees(contrary):
+    path = space_file("learning_rate choice [0.01, 1.0e-8, 1.0e-7, 1.0e-6]\n")
+    one_at_a_time = Cluster(cpus_per_trial=available_cores())
+    options = {"epochs": 15, "seed": 1}
+    score, test = tune("DiffRec", contrary, Path("out"), path, "exhaustive", None, (), options, one_at_a_time)
+    trials = pd.read_csv("out/trials.csv").set_index("learning_rate")
+    assert set(trials["status"]) == {"ended", "stopped"}
+    assert (trials.loc[trials["status"] == "stopped", "epochs"] < 15).all()
+    assert yaml.safe_load(Path("out/best.yaml").read_text())["learning_rate"] == 0.01
+    other = run("DiffRec", contrary, None, {**options, "learning_rate": 1e-8, "show_progress": False})
+    assert score > other["best_valid_score"] and test["ndcg@10"] < other["test_result"]["ndcg@10"]
+    # No worker has looked at the test part.
+    assert not any("test" in result for number in range(1, 5) for result in results(number))
+
+
+def test_a_killed_search_goes_on_and_a_failed_trial_is_recorded(tiny):
+    space_file("learning_rate choice [1.0e+30, 0.001, 0.002, 0.003]\n")
+    command = [sys.executable, "-m", "recbole_cfgdiff", "tune", "--model=DiffRec", f"--dataset={tiny}", "--tool=ray"]
+    command += ["--params_file=space.hyper", "--algo=exhaustive", "--epochs=40", "--output=out"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if line.startswith("[2/4]"):
+            break
+    time.sleep(2.5)  # Ray writes down where a search is once a second
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    done = {number: results(number) for number in range(1, 5)}
+    ended = [number for number, reported in done.items() if reported and reported[-1]["status"] != "stopped"]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    trials = pd.read_csv("out/trials.csv")
+    assert sorted(trials["trial"]) == [1, 2, 3, 4] and trials["learning_rate"].nunique() == 4
+    assert "the training loss is" in trials.set_index("learning_rate").loc[1e30, "error"]
+    assert len(ended) >= 2 and all(results(number) == done[number] for number in ended)
+    assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--address=127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
+        (["--address=somewhere"], "expected HOST:PORT or auto"),
+        (["--address=ray://127.0.0.1:1"], "expected HOST:PORT or auto"),
+        (["--address=auto"], "no Ray cluster at auto"),
+        (["--cpus-per-trial=0"], "cpus_per_trial: expected at least 1, got 0"),
+        (["--gpus-per-trial=-1"], "gpus_per_trial: expected at least 0, got -1"),
+        (["--tool=dask"], "tool: expected hyperopt or ray, got dask"),
+        (["--tool=hyperopt", "--cpus-per-trial=2"], "are options of --tool=ray"),
+    ],
+)
+def test_mistakes_are_told_quickly(arguments, message, tiny, capfd):
+    space_file("learning_rate choice [0.001]\n")
+    base = {"--model": "DiffRec", "--dataset": tiny, "--params_file": "space.hyper", "--tool": "ray", "--output": "out"}
+    given = base | dict(argument.split("=") for argument in arguments)
+    started = time.monotonic()
+    assert cli.main(["tune", *(f"{name}={value}" for name, value in given.items())]) == 2
+    assert time.monotonic() - started < 30
+    error = capfd.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_another_server_than_rays_is_told_quickly():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=r"what answers at .* is no Ray cluster"), connected(Cluster(address)):
+            pass
+
+
+def test_a_trial_that_fits_nowhere_is_told():
+    with pytest.raises(ConfigError, match="the machine with most has"), connected(Cluster(cpus_per_trial=10_000)):
+        pass
+
+
+def test_without_ray_tunes_packages_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.tune", None)
+    with pytest.raises(ConfigError, match=r"recbole-cfgdiff\[ray\]"):
+        ray_trials._import_ray()
