@@ -81,6 +81,9 @@ def test_a_comparison_goes_on_after_a_failed_run_and_repeats_none_that_ended(tin
     status, out, _ = command("sweep", "--checkpoint=out/runs/tiny/CFGDiffRec/2020", "--guidance_scales=0,1")
     assert status == 0
     swept = pd.read_csv("out/runs/tiny/CFGDiffRec/2020/sweep.csv")
+    swept_all = pd.read_csv("out/sweeps.csv")
+    of_run = swept_all[(swept_all["model"] == "CFGDiffRec") & (swept_all["seed"] == 2020)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_run[list(swept)], swept)
     value = swept.query("part == 'test' and guidance_scale == 1")["ndcg@10"].item()
     assert value == results.loc["CFGDiffRec", "ndcg@10"] and f"{value:.4f}" in out
     status, _, err = command("sweep", "--checkpoint=out/runs/tiny/CFGDiffRec/2020", "--output=bad.yaml")

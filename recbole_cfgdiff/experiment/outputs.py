@@ -119,6 +119,16 @@ class Results:
         path = run.folder(self._output) / SWEEP
         return pd.read_csv(path) if path.is_file() else None
 
+    def sweeps(self) -> pd.DataFrame:
+        """All sweeps, with the data set, model and seed of each; no rows if there are none."""
+        tables = [(run, self.sweep(run)) for run in self.runs]
+        told = [
+            table.assign(dataset=run.dataset, model=run.label, seed=run.seed)
+            for run, table in tables
+            if table is not None
+        ]
+        return pd.concat(told) if told else pd.DataFrame()
+
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     nested = ("test", "beyond_accuracy", "valid")

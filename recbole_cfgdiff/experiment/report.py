@@ -135,13 +135,16 @@ def _drawings(
 
 
 def write_tables(results: Results, sections: Sequence[Section], output: Path) -> None:
-    """Write ``results.csv``, ``summary.csv``, ``.md`` and ``.tex``, ``comparisons.csv``, ``groups.csv``."""
+    """Write ``results.csv``, ``summary.csv``, ``.md`` and ``.tex``, ``comparisons.csv``, ``groups.csv``, and of guided
+    models ``sweeps.csv``."""
     write_text(output / "results.csv", results.table.to_csv(index=False))
     write_text(output / "summary.csv", pd.concat([to_csv(each.summary) for each in sections]).to_csv(index=False))
     comparisons = [each.summary.comparisons.assign(dataset=each.summary.dataset) for each in sections]
     write_text(output / "comparisons.csv", pd.concat(comparisons).to_csv(index=False))
     groups = [each.groups.assign(dataset=each.summary.dataset) for each in sections]
     write_text(output / "groups.csv", pd.concat(groups).to_csv(index=False))
+    if len(sweeps := results.sweeps()):
+        write_text(output / "sweeps.csv", sweeps.to_csv(index=False))
     write_text(output / "summary.md", "\n".join(map(_markdown, sections)))
     write_text(output / "summary.tex", "\n".join(map(_latex, sections)))
 
