@@ -284,6 +284,7 @@ def objective_function(
     logging.basicConfig(level=logging.ERROR)
     dataset, train_data, valid_data, test_data = _load_data(config)
     trainer = _make_trainer(config, train_data)
+    check_guidance_choice(trainer, valid_data)
     config["show_progress"] = False
     prepared = Prepared(config, dataset, trainer, train_data, valid_data, test_data)
     return {"model": config["model"], **prepared.fit_and_test(saved)}

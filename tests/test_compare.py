@@ -301,6 +301,19 @@ def test_models_are_tuned_first_each_in_its_own_space_and_the_table_says_so(tiny
     assert status == 2 and "tune_budget: expected at least 0" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models=EASE,DiffRec", "--learning_rate=0.01"], "learning_rate is both searched and given"),
+        (["--models=EASE,EASE:mine.yaml"], "EASE and EASE:mine differ in nothing but what is tuned"),
+    ],
+)
+def test_mistakes_in_a_search_are_told_before_the_first(arguments, message, tiny, command):
+    Path("mine.yaml").write_text("reg_weight: 77.0\n")
+    status, _, err = command("compare", *arguments, "--dataset=tiny", "--tune-budget=2", "--output=out")
+    assert status == 2 and message in err and not Path("out").exists()
+
+
 def test_settings_are_tuned_by_validation_where_test_disagrees(contrary, command, monkeypatch):
     Path("space.hyper").write_text("learning_rate choice [1.0e-8, 0.01]\n")
     monkeypatch.setattr(tune_module, "_space_path", lambda model: Path("space.hyper"))

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from recbole_cfgdiff import cli
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff import checkpoint, cli
+from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment import ray_trials
 from recbole_cfgdiff.experiment.pool import available_cores
 from recbole_cfgdiff.experiment.ray_trials import Cluster, connected
@@ -51,25 +51,55 @@ def kill_once_it_has_reported(number, times):
 
 
 def test_a_dead_worker_costs_its_trial_no_more_than_what_came_after_its_checkpoint(tiny):
-    path = space_file("learning_rate choice [0.001, 0.003]\n")
-    lines = []
-    killer = kill_once_it_has_reported(1, times=10)
-    options = {"epochs": 60, "stopping_step": 100}
-    score, test = tune("CFGDiffRec", tiny, Path("out"), path, "exhaustive", None, (), options, Cluster(), lines.append)
+    path = space_file("learning_rate choice [0.002]\n")
+    options = {"epochs": 200, "stopping_step": 1000, "metric_decimal_place": 8}
+    killer = kill_once_it_has_reported(1, times=15)
+    score, test = tune("DiffRec", tiny, Path("out"), path, "exhaustive", None, (), options, Cluster())
     killer.join()
-    trials = pd.read_csv("out/trials.csv")
-    assert list(trials["trial"]) == [1, 2] and trials["valid_score"].max() == score
     reported = results(1)
     assert len({result["pid"] for result in reported}) == 2
     epochs = [result["epochs"] for result in reported]
     # One report a validation, and the last when the trial ended; what came after the checkpoint is done again.
-    repeated = len(epochs) - len(set(epochs)) - (reported[-1]["status"] == "ended")
-    assert 0 <= repeated <= 2 and epochs == sorted(epochs)
-    # The same as of an unbroken run.
-    chosen = yaml.safe_load(Path("out/best.yaml").read_text())
-    assert chosen["chosen_by"].startswith("tuned: 2 trials, exhaustive search of space.hyper by Ray Tune")
+    assert epochs == sorted(epochs) and len(epochs) - len(set(epochs)) - 1 <= 2
+    # What is kept is the run's end and its best epoch, which came after the restart, as of an unbroken run.
+    (kept,) = Path("out/ray/trial-001").glob("checkpoint_*/curve.csv")
+    curve = pd.read_csv(kept)
+    assert list(curve["epoch"]) == list(range(200)) and curve["valid_score"].idxmax() > 20
+    assert checkpoint.load(kept.parent / "checkpoint" / "best.pth")["epoch"] == curve["valid_score"].idxmax()
     again = run(config_file_list=["out/best.yaml"], config_dict={"show_progress": False})
     assert again["best_valid_score"] == score and again["test_result"] == pytest.approx(test)
+
+
+def test_the_weights_of_another_score_are_not_tested(tiny, monkeypatch):
+    monkeypatch.setattr(ray_trials, "load", lambda path: {"best_valid_result": {"ndcg@10": -1.0}})
+    with pytest.raises(TrainingError, match=r"these weights have ndcg@10 -1\.0, not the trial's"):
+        tune("EASE", tiny, Path("out"), space_file("reg_weight choice [10]\n"), "exhaustive", cluster=Cluster())
+    assert not Path("out/best.yaml").exists()
+
+
+def start(*options):
+    """A search as a process, of its own group."""
+    command = [sys.executable, "-m", "recbole_cfgdiff", "tune", "--model=DiffRec", "--dataset=tiny", "--tool=ray"]
+    command += ["--params_file=space.hyper", "--algo=exhaustive", "--output=out", *options]
+    return command, subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_an_interrupted_search_chooses_nothing(done, tiny):
+    space_file("learning_rate choice [0.001, 0.002, 0.003, 0.004]\n")
+    _, first = start("--epochs=300", "--stopping_step=1000")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        over = Path("out/trials.csv").is_file() and len(pd.read_csv("out/trials.csv"))
+        if (over >= done) if done else results(1):
+            break
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 130 and "interrupted" in err.splitlines()[-1] and "Traceback" not in err
+    assert not Path("out/best.yaml").exists()
 
 
 def test_bad_trials_are_stopped_and_validation_decides_where_test_disagrees(contrary):
@@ -89,9 +119,7 @@ def test_bad_trials_are_stopped_and_validation_decides_where_test_disagrees(cont
 
 def test_a_killed_search_goes_on_and_a_failed_trial_is_recorded(tiny):
     space_file("learning_rate choice [1.0e+30, 0.001, 0.002, 0.003]\n")
-    command = [sys.executable, "-m", "recbole_cfgdiff", "tune", "--model=DiffRec", f"--dataset={tiny}", "--tool=ray"]
-    command += ["--params_file=space.hyper", "--algo=exhaustive", "--epochs=40", "--output=out"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    command, first = start("--epochs=40")
     assert first.stdout is not None
     for line in first.stdout:
         if line.startswith("[2/4]"):
@@ -118,7 +146,9 @@ def test_a_killed_search_goes_on_and_a_failed_trial_is_recorded(tiny):
         (["--address=ray://127.0.0.1:1"], "expected HOST:PORT or auto"),
         (["--address=auto"], "no Ray cluster at auto"),
         (["--cpus-per-trial=0"], "cpus_per_trial: expected at least 1, got 0"),
-        (["--gpus-per-trial=-1"], "gpus_per_trial: expected at least 0, got -1"),
+        (["--gpus-per-trial=-1"], "gpus_per_trial: expected a fraction of one or a whole number, got -1"),
+        (["--gpus-per-trial=nan"], "gpus_per_trial: expected a fraction of one or a whole number, got nan"),
+        (["--gpus-per-trial=1.5"], "gpus_per_trial: expected a fraction of one or a whole number, got 1.5"),
         (["--tool=dask"], "tool: expected hyperopt or ray, got dask"),
         (["--tool=hyperopt", "--cpus-per-trial=2"], "are options of --tool=ray"),
     ],

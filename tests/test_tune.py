@@ -10,10 +10,10 @@ from recbole.trainer.hyper_tuning import HyperTuning
 
 from recbole_cfgdiff import cli
 from recbole_cfgdiff.config import Config
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment import trials as trials_module
 from recbole_cfgdiff.experiment import tune as module
-from recbole_cfgdiff.experiment.search import Search
+from recbole_cfgdiff.experiment.search import make_search
 from recbole_cfgdiff.experiment.search_space import Range, read_space
 from recbole_cfgdiff.experiment.tune import tune
 from recbole_cfgdiff.properties import PROPERTIES
@@ -58,6 +58,10 @@ def test_recboles_format_is_read():
         "steps uniform 1,x",
         "steps quniform 1,2",
         "steps quniform 1,2,0",
+        "steps quniform 2,10,-2",
+        "steps quniform 1,2,nan",
+        "steps uniform 0,inf",
+        "steps loguniform 800,900",
     ],
 )
 def test_a_malformed_line_is_named_with_what_was_expected(line):
@@ -75,7 +79,7 @@ def test_a_file_without_parameters_or_with_one_twice_is_refused():
 
 
 def suggested(algorithm, losses, space=CHOICES):
-    search, found = Search(space, algorithm, seed=1), []
+    search, found = make_search(space, algorithm, seed=1), []
     for loss in losses:
         suggestion = search.next()
         if suggestion is None:
@@ -94,7 +98,7 @@ def test_an_exhaustive_search_takes_every_combination_once():
 
 @pytest.mark.parametrize("algorithm", ["exhaustive", "random", "bayes"])
 def test_several_trials_may_be_open_and_a_pickled_search_goes_on(algorithm):
-    search = Search(CHOICES, algorithm, seed=1)
+    search = make_search(CHOICES, algorithm, seed=1)
     opened = [search.next() for _ in range(4)]
     assert [number for number, _ in opened] == [1, 2, 3, 4]
     for number in (3, 1):
@@ -117,7 +121,7 @@ def test_bayes_learns_from_the_losses():
     space = {"rate": Range("uniform", (0.0, 1.0))}
 
     def rates(loss):
-        search, found = Search(space, "bayes", seed=3), []
+        search, found = make_search(space, "bayes", seed=3), []
         for _ in range(60):
             number, parameters = search.next()
             found.append(parameters["rate"])
@@ -131,15 +135,17 @@ def test_bayes_learns_from_the_losses():
 def test_whole_numbers_stay_whole():
     whole = {"train_batch_size": Range("quniform", (100.0, 400.0, 50.0))}
     assert all(type(each["train_batch_size"]) is int for each in suggested("random", [0.1] * 5, whole))
+    from_a_half = {"steps": Range("quniform", (0.5, 5.5, 1.0))}
+    assert all(type(each["steps"]) is int for each in suggested("random", [0.1] * 5, from_a_half))
     halves = {"dropout_prob": Range("quniform", (0.0, 0.5, 0.25))}
     assert {each["dropout_prob"] for each in suggested("random", [0.1] * 12, halves)} == {0.0, 0.25, 0.5}
 
 
 def test_an_exhaustive_search_of_a_continuous_range_is_refused():
     with pytest.raises(ConfigError, match="b is not; take random or bayes"):
-        Search({"a": Range("choice", (1,)), "b": Range("uniform", (0.0, 1.0))}, "exhaustive", 0)
+        make_search({"a": Range("choice", (1,)), "b": Range("uniform", (0.0, 1.0))}, "exhaustive", 0)
     with pytest.raises(ConfigError, match="algo: expected one of"):
-        Search(CHOICES, "grid", 0)
+        make_search(CHOICES, "grid", 0)
 
 
 RECORDS = {5: (0.1, 0.9), 6: (0.3, 0.1), 7: (0.2, 0.5)}  # steps: validation and test score
@@ -226,15 +232,22 @@ def test_a_search_goes_on_where_it_was_interrupted(tiny):
         (["--params_file=foreign.hyper"], "DiffRec does not read reg_weight"),
         (["--params_file=space.hyper", "--steps=3"], "steps is both searched and given"),
         (["--dataset=nowhere"], "nowhere"),
+        (["--params_file=late.hyper"], "learning_rate: expected"),
+        (["--params_file=latin.hyper"], "can't read latin.hyper as UTF-8"),
+        (["--resume=saved/run"], "resume: a search continues by the same command"),
+        (["--eval_step=0"], "nothing is validated"),
+        (["--eval_args={'split':{'RS':[0.8,0,0.2]}}"], "nothing is validated"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_run(arguments, message, tiny, capfd):
     space_file("steps choice [1, 2]\n")
     Path("broken.hyper").write_text("steps chooce [1]\n")
     Path("unknown.hyper").write_text("stepz choice [1]\n")
+    Path("late.hyper").write_text("learning_rate choice [0.1, 0.01, -1]\n")
+    Path("latin.hyper").write_bytes("# Größe\nsteps choice [1]\n".encode("latin-1"))
     Path("foreign.hyper").write_text("reg_weight choice [1]\n")
     base = {"--model": "DiffRec", "--dataset": "tiny", "--params_file": "space.hyper", "--output": "out"}
-    given = base | dict(argument.split("=") for argument in arguments)
+    given = base | dict(argument.split("=", 1) for argument in arguments)
     assert cli.main(["tune", *(f"{name}={value}" for name, value in given.items())]) == 2
     error = capfd.readouterr().err
     assert message in error and error.count("\n") == 1
@@ -258,4 +271,41 @@ def test_a_model_without_a_shipped_space_needs_one(tiny):
 def test_without_hyperopt_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hyperopt", None)
     with pytest.raises(ConfigError, match=r"recbole-cfgdiff\[tune\]"):
-        Search(CHOICES, "random", 0)
+        make_search(CHOICES, "random", 0)
+
+
+@pytest.mark.parametrize("algorithm", ["exhaustive", "random", "bayes"])
+def test_listed_lists_stay_lists(algorithm):
+    space = {"dims_dnn": Range("choice", ([8], [16])), "a": Range("choice", (1, 2))}
+    assert all(type(each["dims_dnn"]) is list for each in suggested(algorithm, [0.1] * 4, space))
+
+
+def test_too_many_combinations_are_refused():
+    with pytest.raises(ConfigError, match="100,000,000 combinations"):
+        make_search({str(digit): Range("choice", tuple(range(10))) for digit in range(8)}, "exhaustive", 0)
+
+
+def test_the_best_file_names_what_was_searched_not_what_another_file_names(tiny, planted):
+    path = space_file("steps choice [5, 6]\n")
+    Path("before.yaml").write_text("model: EASE\ndataset: other\nchosen_by: earlier\ndropout_prob: 0.3\n")
+    tune("DiffRec", tiny, Path("out"), path, "exhaustive", None, ["before.yaml"])
+    best = yaml.safe_load(Path("out/best.yaml").read_text())
+    assert (best["model"], best["dataset"], best["steps"], best["dropout_prob"]) == ("DiffRec", "tiny", 6, 0.3)
+    assert best["chosen_by"].startswith("tuned: 2 trials")
+
+
+def test_another_number_of_trials_is_another_search(tiny, planted):
+    path = space_file("steps choice [5, 6, 7]\n")
+    tune("DiffRec", tiny, Path("out"), path, "exhaustive")
+    before = Path("out/trials.csv").read_bytes()
+    with pytest.raises(ConfigError, match="with max_evals 3 instead of 1"):
+        tune("DiffRec", tiny, Path("out"), path, "exhaustive", max_evals=1)
+    assert Path("out/trials.csv").read_bytes() == before and planted == [6]
+
+
+def test_a_score_that_is_not_finite_is_a_failure(tiny, monkeypatch):
+    record = {"status": "ended", "valid_score": float("-inf"), "training_seconds": 1.0, "epochs": 1}
+    monkeypatch.setattr(trials_module, "run_one", lambda run, output: dict(record))
+    with pytest.raises(TrainingError, match="no trial of 2 ended of itself; the first error: nothing was validated"):
+        tune("DiffRec", tiny, Path("out"), space_file("steps choice [5, 6]\n"), "exhaustive")
+    assert not Path("out/best.yaml").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
 from recbole_cfgdiff.experiment.summary import to_text
-from recbole_cfgdiff.experiment.tune import BEST, has_space, tune
+from recbole_cfgdiff.experiment.tune import BEST, has_space, plan_search, tune
 from recbole_cfgdiff.properties import find_config_file
 
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -72,6 +73,9 @@ def compare(
         raise ConfigError(f"tune_budget: expected at least 0, got {tune_budget}")
     names, variants = [name.strip() for name in datasets.split(",")], parse_variants(models)
     runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales)
+    if tune_budget:
+        for name in names:
+            _check_searches(variants, name, tune_budget, config_files, options or {})
     identity = {
         "command": "compare",
         "datasets": names,
@@ -97,6 +101,23 @@ def compare(
     failed = int((results.table["status"] == "failed").sum())
     if failed:
         raise TrainingError(f"{failed} of {len(runs)} runs failed; see the notes above and {output / 'results.csv'}")
+
+
+def _check_searches(
+    variants: Sequence[Variant], dataset: str, budget: int, config_files: Sequence[str], options: dict[str, Any]
+) -> None:
+    """Check all searches before the first; two that differ in nothing but what is searched would end alike."""
+    seen: dict[str, str] = {}
+    for variant in variants:
+        if not has_space(variant.model):
+            continue
+        files = [*config_files, *variant.config_files]
+        plan = plan_search(variant.model, dataset, max_evals=budget, config_files=files, options=options)
+        fixed = {name: value for name, value in plan.config.options.items() if name not in plan.space}
+        what = json.dumps([plan.config["model"], {**fixed, "chosen_by": None}], sort_keys=True)
+        if what in seen:
+            raise ConfigError(f"models: {seen[what]} and {variant.label} differ in nothing but what is tuned")
+        seen[what] = variant.label
 
 
 def _tuned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import shutil
@@ -13,9 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.checkpoint import BEST, LAST, load
+from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment.pool import available_cores, search_path
-from recbole_cfgdiff.experiment.runs import CHECKPOINTS, Run
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, Run
 from recbole_cfgdiff.experiment.search import Search
 from recbole_cfgdiff.experiment.trials import MakeTrial, Trial, TrialTable
 from recbole_cfgdiff.experiment.worker import LearningCurve, attempt
@@ -42,13 +44,14 @@ class Cluster:
 
     address: str | None = None
     cpus_per_trial: int = 1
-    gpus_per_trial: float = 0
+    gpus_per_trial: float = 0.0
 
     def __post_init__(self) -> None:
         if self.cpus_per_trial < 1:
             raise ConfigError(f"cpus_per_trial: expected at least 1, got {self.cpus_per_trial}")
-        if self.gpus_per_trial < 0:
-            raise ConfigError(f"gpus_per_trial: expected at least 0, got {self.gpus_per_trial:g}")
+        gpus = self.gpus_per_trial
+        if not math.isfinite(gpus) or gpus < 0 or (gpus > 1 and not gpus.is_integer()):
+            raise ConfigError(f"gpus_per_trial: expected a fraction of one or a whole number, got {gpus:g}")
 
 
 def do_by_ray(search: Search, make_trial: MakeTrial, table: TrialTable, cluster: Cluster) -> Path:
@@ -68,7 +71,7 @@ def do_by_ray(search: Search, make_trial: MakeTrial, table: TrialTable, cluster:
         the folder of the best trial's checkpoint.
 
     Raises:
-        TrainingError: if no trial ended.
+        TrainingError: if no trial ended, or if Ray lost the best one's weights.
     """
     from ray import air, tune
     from ray.tune.schedulers import ASHAScheduler
@@ -92,9 +95,15 @@ def do_by_ray(search: Search, make_trial: MakeTrial, table: TrialTable, cluster:
         resume="AUTO",
         verbose=0,
     )
-    best, _ = table.the_best()
+    if not all(trial.is_finished() for trial in analysis.trials):
+        raise TrainingError("Ray stopped before the search was over; it continues by the same command")
+    best, score = table.the_best()
     trial = next(trial for trial in analysis.trials if trial.config["number"] == best.number)
-    return Path(trial.checkpoint.dir_or_data) / CHECKPOINTS
+    checkpoints = Path(trial.checkpoint.dir_or_data) / CHECKPOINTS
+    kept = load(checkpoints / BEST)["best_valid_result"][table.metric]
+    if not math.isclose(kept, score):
+        raise TrainingError(f"{checkpoints}: these weights have {table.metric} {kept}, not the trial's {score}")
+    return checkpoints
 
 
 def _folder_name(trial: Any) -> str:
@@ -121,7 +130,7 @@ def _train(config: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
     checkpoint = session.get_checkpoint()
     if checkpoint is not None:
-        checkpoint.to_directory(str(folder))
+        _copy_run(checkpoint, folder)
 
     def report(metrics: dict[str, Any]) -> None:
         session.report(metrics, checkpoint=Checkpoint.from_directory(str(folder)))
@@ -131,8 +140,17 @@ def _train(config: dict[str, Any]) -> None:
         report({"status": "stopped", **told, "epochs": curve.epochs, "training_seconds": curve.seconds()})
 
     record = attempt(run, folder, report_validation)
+    (folder / CHECKPOINTS / LAST).unlink(missing_ok=True)
     report({**record, "best_valid_score": record.get("valid_score", float("nan"))})
     shutil.rmtree(folder)
+
+
+def _copy_run(checkpoint: Any, folder: Path) -> None:
+    """What the run wrote into a checkpoint, without Ray's own files: one of them marks a checkpoint as temporary, and
+    copied along it would do so with all later ones."""
+    with checkpoint.as_directory() as before:
+        shutil.copytree(Path(before) / CHECKPOINTS, folder / CHECKPOINTS)
+        shutil.copy(Path(before) / CURVE, folder / CURVE)
 
 
 def _make_searcher(search: Search, make_trial: MakeTrial, table: TrialTable) -> Any:
@@ -160,7 +178,8 @@ def _make_searcher(search: Search, make_trial: MakeTrial, table: TrialTable) -> 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
             trial, record = self._open.pop(trial_id), dict(result or {})
             if error:
-                record = {"status": "failed", "error": f"its process ended more than {_MAX_RESTARTS} times"}
+                told = f"given up after {_MAX_RESTARTS} restarts; see error.txt in ray/trial-{trial.number:03d}"
+                record = {"status": "failed", "error": told}
             elif record["status"] != "failed":
                 record["valid_score"] = record["best_valid_score"]
             self._search.report(trial.number, table.add(trial, record))
@@ -184,6 +203,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     Raises:
         ConfigError: if Ray is missing, the cluster can't be reached, or has too little for a trial.
     """
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would take an interrupted search for a finished one
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one announces itself even if it is to be silent
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1"  # how often it is written down where the search is

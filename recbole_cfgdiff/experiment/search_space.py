@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from recbole_cfgdiff.errors import ConfigError
 
@@ -43,13 +42,17 @@ def read_space(path: Path) -> dict[str, Range]:
     if not path.is_file():
         raise ConfigError(f"params_file: there is no file {path}")
     space: dict[str, Range] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"params_file: can't read {path} as UTF-8 text: {error}") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             name, kind, text = line.split(maxsplit=2)
             parsed = Range(kind, _choices(text) if kind == "choice" else _numbers(kind, text))
-        except (ValueError, SyntaxError, TypeError, KeyError) as error:
+        except (ValueError, SyntaxError, TypeError, KeyError, OverflowError) as error:
             raise ConfigError(f"{path}, line {number}: {_EXPECTED}; got {line.strip()!r}") from error
         if name in space:
             raise ConfigError(f"{path}, line {number}: {name} is given twice")
@@ -68,13 +71,27 @@ def _choices(text: str) -> tuple[Any, ...]:
 
 def _numbers(kind: str, text: str) -> tuple[float, ...]:
     values = tuple(map(float, text.replace(" ", "").split(",")))
-    if len(values) != NUMBERS[kind].count(",") + 1 or not values[0] < values[1] or values[2:] == (0,):
+    is_ordered = len(values) == NUMBERS[kind].count(",") + 1 and values[0] < values[1]
+    largest = math.exp(values[1]) if is_ordered and kind == "loguniform" else 0
+    if not is_ordered or not all(map(math.isfinite, (*values, largest))) or any(step <= 0 for step in values[2:]):
         raise ValueError(text)
     return values
 
 
 def plain_value(parameter: Range, value: Any) -> Any:
-    """A suggested value as a Python one; a whole number where only whole ones are searched among."""
-    value = value.item() if isinstance(value, np.generic) else value
-    is_whole = parameter.kind == "quniform" and all(number.is_integer() for number in parameter.values)
-    return int(value) if is_whole else value
+    """A suggested value as a Python one: of a choice, whose place is suggested, the listed one; a whole number where
+    only whole ones, the multiples of a whole step, are searched among."""
+    if parameter.kind == "choice":
+        return parameter.values[int(value)]
+    return int(value) if parameter.kind == "quniform" and parameter.values[2].is_integer() else float(value)
+
+
+def boundary_values(parameter: Range) -> list[Any]:
+    """All choices, or the two ends of a range."""
+    if parameter.kind == "choice":
+        return list(parameter.values)
+    low, high, *step = parameter.values
+    if parameter.kind == "loguniform":
+        return [math.exp(low), math.exp(high)]
+    ends = [round(end / step[0]) * step[0] for end in (low, high)] if step else [low, high]
+    return [plain_value(parameter, end) for end in ends]

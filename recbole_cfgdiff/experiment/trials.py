@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ class TrialTable:
             trial: which.
             record: with ``status``, ``valid_score``, ``training_seconds``, ``epochs``, of a failed one ``error``.
         """
+        if record["status"] != "failed" and not math.isfinite(record["valid_score"]):
+            told = "nothing was validated, or its score is not finite"
+            record = {**record, "status": "failed", "valid_score": None, "error": told}
         failed = record["status"] == "failed"
         if record["status"] == "ended" and (self.best is None or self._loss(record) < self._loss(self.best[1])):
             self.best = trial, record
@@ -94,7 +98,8 @@ class TrialTable:
             TrainingError: if no trial ended.
         """
         if self.best is None:
-            raise TrainingError(f"no trial of {len(self.rows)} ended; the first: {self.rows[0]['error']}")
+            errors = [f"; the first error: {row['error']}" for row in self.rows if row["status"] == "failed"]
+            raise TrainingError(f"no trial of {len(self.rows)} ended of itself" + "".join(errors[:1]))
         return self.best[0], self.best[1]["valid_score"]
 
 

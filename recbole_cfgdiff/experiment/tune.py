@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,9 +19,9 @@ from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.ray_trials import Cluster, connected, do_by_ray
 from recbole_cfgdiff.experiment.runs import Run, check_data, options_of
-from recbole_cfgdiff.experiment.search import Search
-from recbole_cfgdiff.experiment.search_space import Range, plain_value, read_space
-from recbole_cfgdiff.experiment.trials import TRIALS, Trial, TrialTable, do_in_turn
+from recbole_cfgdiff.experiment.search import Search, make_search
+from recbole_cfgdiff.experiment.search_space import Range, boundary_values, read_space
+from recbole_cfgdiff.experiment.trials import TRIALS, MakeTrial, Trial, TrialTable, do_in_turn
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.quick_start import load_trained
 
@@ -61,6 +61,53 @@ def tune(
         ConfigError: on a mistake in the options, before anything is run.
         TrainingError: if every trial failed.
     """
+    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
+    identity = {**plan.identity, "tool": "ray" if cluster else "hyperopt"}
+    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
+        config = plan.config
+        table = TrialTable(output, config["valid_metric"].lower(), config["valid_metric_bigger"], plan.max_evals, say)
+        do_trials = partial(do_by_ray, cluster=cluster) if cluster else do_in_turn
+        checkpoints = do_trials(plan.search, plan.make_trial, table)
+        return _finish(table, checkpoints, plan.how + (" by Ray Tune" if cluster else ""), say)
+
+
+class Plan(NamedTuple):
+    """A search that has been checked and not begun.
+
+    Attributes:
+        space: the searched parameters.
+        search: what is tried.
+        make_trial: the trial of what is suggested.
+        max_evals: number of trials at most.
+        config: of one of the trials.
+        identity: what tells the search from others.
+        how: it is done, for the tables.
+    """
+
+    space: dict[str, Range]
+    search: Search
+    make_trial: MakeTrial
+    max_evals: int
+    config: Config
+    identity: dict[str, Any]
+    how: str
+
+
+def plan_search(
+    model: str,
+    dataset: str,
+    params_file: Path | None = None,
+    algorithm: str = "bayes",
+    max_evals: int | None = None,
+    config_files: Sequence[str] = (),
+    options: dict[str, Any] | None = None,
+) -> Plan:
+    """Everything of ``tune`` up to its first trial. Arguments as there.
+
+    Raises:
+        ConfigError: on a mistake in the options, the space or the data; every value of a choice and the ends of every
+            range are tried.
+    """
     options = options or {}
     path = params_file or _shipped_space(resolve_model(model).__name__)
     space = read_space(path)
@@ -68,35 +115,53 @@ def tune(
         raise ConfigError(f"max_evals: expected at least 1, got {max_evals}")
     if clashes := sorted(set(space) & set(options)):
         raise ConfigError(f"{path}: {', '.join(clashes)} is both searched and given")
-    config = _config_of(model, dataset, config_files, options, {name: _first(space[name]) for name in space}, path)
-    search = Search(space, algorithm, config["seed"])
+
+    def config_of(parameters: dict[str, Any]) -> Config:
+        config = Config(model, dataset, list(config_files), {**options, **parameters})
+        if unread := set(config.unread_options) & set(parameters):
+            raise ConfigError(f"{path}: {config['model']} does not read {', '.join(sorted(unread))}")
+        return config
+
+    def make_trial(number: int, parameters: dict[str, Any]) -> Trial:
+        config = config_of(parameters)
+        what = (config["model"], config["dataset"], config["seed"], options_of(config))
+        of_file = {name: value for name, value in config.external_config_dict.items() if name in config.options}
+        given = {name: value for name, value in of_file.items() if name not in ("model", "dataset", "chosen_by")}
+        return Trial(number, parameters, given, Run(f"trial-{number:03d}", *what, hyperparameters="", is_tested=False))
+
+    values = {name: boundary_values(parameter) for name, parameter in space.items()}
+    first = {name: listed[0] for name, listed in values.items()}
+    config = config_of(first)
+    for name, listed in values.items():
+        for value in listed[1:]:
+            config_of({**first, name: value})
+    _check_validates(config)
     if max_evals is None:
-        max_evals = math.prod(len(each.values) for each in space.values()) if algorithm == "exhaustive" else 20
+        max_evals = math.prod(map(len, values.values())) if algorithm == "exhaustive" else 20
+    search = make_search(space, algorithm, config["seed"])
     check_data(config)
     identity = {
         "command": "tune",
-        "tool": "ray" if cluster else "hyperopt",
         "model": config["model"],
         "dataset": config["dataset"],
         "algo": algorithm,
+        "max_evals": max_evals,
         "space": path.read_text(encoding="utf-8"),
         "options": options,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
+    return Plan(space, search, make_trial, max_evals, config, identity, f"{algorithm} search of {path.name}")
 
-    def make_trial(number: int, parameters: dict[str, Any]) -> Trial:
-        of_trial = _config_of(model, dataset, config_files, options, parameters, path)
-        label = f"trial-{number:03d}"
-        what = (of_trial["model"], of_trial["dataset"], of_trial["seed"], options_of(of_trial))
-        given = {name: value for name, value in of_trial.external_config_dict.items() if name in of_trial.options}
-        return Trial(number, parameters, given, Run(label, *what, hyperparameters="", is_tested=False))
 
-    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
-        table = TrialTable(output, config["valid_metric"].lower(), config["valid_metric_bigger"], max_evals, say)
-        do_trials = partial(do_by_ray, cluster=cluster) if cluster else do_in_turn
-        checkpoints = do_trials(search, make_trial, table)
-        how = f"{algorithm} search of {path.name}" + (" by Ray Tune" if cluster else "")
-        return _finish(table, checkpoints, how, say)
+def _check_validates(config: Config) -> None:
+    """Check that the trials of a search can be told apart by validation, and are runs of their own."""
+    if config["resume"] or "resume" in config.external_config_dict:
+        raise ConfigError("resume: a search continues by the same command; its trials are runs of their own")
+    if config["eval_step"] < 1 or config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
+        raise ConfigError(
+            "a search chooses by validation, but nothing is validated: eval_step must be at least 1, and the split in "
+            "eval_args must have a validation part"
+        )
 
 
 def _finish(
@@ -129,22 +194,3 @@ def _shipped_space(model: str) -> Path:
         known = ", ".join(sorted(each.stem for each in path.parent.glob("*.hyper")))
         raise ConfigError(f"params_file: give one; there is none shipped for {model}, only for {known}")
     return path
-
-
-def _first(parameter: Range) -> Any:
-    first = parameter.values[0]
-    return math.exp(first) if parameter.kind == "loguniform" else plain_value(parameter, first)
-
-
-def _config_of(
-    model: str,
-    dataset: str,
-    config_files: Sequence[str],
-    options: dict[str, Any],
-    parameters: dict[str, Any],
-    path: Path,
-) -> Config:
-    config = Config(model, dataset, list(config_files), {**options, **parameters})
-    if unread := set(config.unread_options) & set(parameters):
-        raise ConfigError(f"{path}: {config['model']} does not read {', '.join(sorted(unread))}")
-    return config

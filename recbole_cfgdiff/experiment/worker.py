@@ -81,7 +81,6 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
     }
     if run.guidance_scales and can_sweep(prepared):
         write_text(folder / SWEEP, sweep(prepared, run.guidance_scales).to_csv(index=False))
-    (checkpoints / checkpoint.LAST).unlink(missing_ok=True)
     return record
 
 
@@ -221,7 +220,10 @@ def main(folder: Path) -> int:
     _end_with_parent()
     silence_recbole_deprecations()
     run = read_spec(folder)
-    write_json(folder / RECORD, provenance(run) | attempt(run, folder))
+    record = provenance(run) | attempt(run, folder)
+    write_json(folder / RECORD, record)
+    if record["status"] == "ended":
+        (folder / CHECKPOINTS / checkpoint.LAST).unlink(missing_ok=True)
     return 0
 
 
