@@ -33,9 +33,9 @@ def test_every_form_is_the_squared_error_and_has_its_gradient(n_items, width, ba
     expected = value_and_gradients(plain, features, output_layer, weights)
     rows = SparseRows.of_dense(target)
     for errors in (
-        direct_squared_errors(features, output_layer, target),
-        direct_squared_errors(features, output_layer, rows),
-        expanded_squared_errors(features, output_layer, rows),
+        direct_squared_errors(features, output_layer.weight, output_layer.bias, target),
+        direct_squared_errors(features, output_layer.weight, output_layer.bias, rows),
+        expanded_squared_errors(features, output_layer.weight, output_layer.bias, rows),
     ):
         for got, wanted in zip(value_and_gradients(errors, features, output_layer, weights), expected):
             torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-9 * max(1, wanted.abs().max()))
@@ -43,8 +43,8 @@ def test_every_form_is_the_squared_error_and_has_its_gradient(n_items, width, ba
 
 def test_the_expanded_square_is_accurate_in_float32():
     features, output_layer, target, weights = a_case(400, 30, 50, seed=0, dtype=torch.float32)
-    expanded = expanded_squared_errors(features, output_layer, SparseRows.of_dense(target))
-    direct = direct_squared_errors(features, output_layer, target)
+    expanded = expanded_squared_errors(features, output_layer.weight, output_layer.bias, SparseRows.of_dense(target))
+    direct = direct_squared_errors(features, output_layer.weight, output_layer.bias, target)
     for got, wanted in zip(
         value_and_gradients(expanded, features, output_layer, weights),
         value_and_gradients(direct, features, output_layer, weights),
@@ -58,5 +58,5 @@ def test_the_form_with_fewer_multiplications_is_taken(n_items, width, form, monk
     taken = []
     for name in ("direct", "expanded"):
         monkeypatch.setattr(losses_module, f"{name}_squared_errors", lambda *_, name=name: taken.append(name))
-    squared_errors(features, output_layer, SparseRows.of_dense(torch.eye(200, n_items)))
+    squared_errors(features, output_layer.weight, output_layer.bias, SparseRows.of_dense(torch.eye(200, n_items)))
     assert taken == [form]

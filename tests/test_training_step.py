@@ -1,6 +1,7 @@
 """A step of training: no waiting for the device, and the same step under compilation and mixed precision."""
 
 import shutil
+from itertools import product
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def loss_and_gradients(model, batch):
     model.zero_grad()
     loss = model.calculate_loss(batch)
     loss.backward()
-    return loss.detach(), [parameter.grad.clone() for parameter in model.parameters()]
+    return loss.detach(), [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
 
 
 @pytest.fixture
@@ -57,8 +58,14 @@ def no_anomaly_detection():
 
 
 @pytest.mark.usefixtures("no_anomaly_detection")
-@pytest.mark.parametrize("options", [{}, {"mean_type": "eps"}, {"noise_scale": 0.0}, {"norm": True}], ids=str)
-@pytest.mark.parametrize("model", ["DiffRec", "CFGDiffRec"])
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        *product(["DiffRec", "CFGDiffRec"], [{}, {"mean_type": "eps"}, {"noise_scale": 0.0}, {"norm": True}]),
+        ("ForwardCFGDiffRec", {}),
+    ],
+    ids=str,
+)
 def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch):
     model, batch = a_model(tiny, model, **options)
     with Operations() as on_cpu:

@@ -1,5 +1,6 @@
 """The diffusion machinery: plain torch, no knowledge of RecBole."""
 
+from recbole_cfgdiff.diffusion.averaging import MovingAverage
 from recbole_cfgdiff.diffusion.denoiser import Denoiser
 from recbole_cfgdiff.diffusion.guidance import drop_guidance, guided_prediction, make_guidance_encoder
 from recbole_cfgdiff.diffusion.hidden_process import HiddenProcess
@@ -12,6 +13,7 @@ from recbole_cfgdiff.diffusion.timesteps import TimestepSampler
 __all__ = [
     "Denoiser",
     "HiddenProcess",
+    "MovingAverage",
     "NoiseSchedule",
     "SparseRows",
     "TimestepSampler",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from recbole_cfgdiff.diffusion.sparse import SparseRows
 
@@ -12,12 +11,15 @@ from recbole_cfgdiff.diffusion.sparse import SparseRows
 _ENTRY_COST = 75
 
 
-def squared_errors(features: torch.Tensor, output_layer: nn.Linear, target: torch.Tensor | SparseRows) -> torch.Tensor:
-    """``|W_o a + b_o - target|^2`` of each user, computed the cheaper way.
+def squared_errors(
+    features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, target: torch.Tensor | SparseRows
+) -> torch.Tensor:
+    """``|W a + b - target|^2`` of each user, computed the cheaper way.
 
     Args:
         features: the last hidden layer ``a``, shape ``(B, k)``.
-        output_layer: ``W_o`` of shape ``(n, k)`` and ``b_o``.
+        weight: ``W``, shape ``(n, k)``.
+        bias: ``b``, shape ``(n,)``.
         target: shape ``(B, n)``, without gradient.
 
     Returns:
@@ -25,8 +27,8 @@ def squared_errors(features: torch.Tensor, output_layer: nn.Linear, target: torc
     """
     batch_size, width = features.shape
     if isinstance(target, SparseRows) and _expanding_pays(batch_size, width, target.n_items, len(target.items)):
-        return expanded_squared_errors(features, output_layer, target)
-    return direct_squared_errors(features, output_layer, target)
+        return expanded_squared_errors(features, weight, bias, target)
+    return direct_squared_errors(features, weight, bias, target)
 
 
 def _expanding_pays(batch_size: int, width: int, n_items: int, n_entries: int) -> bool:
@@ -37,14 +39,14 @@ def _expanding_pays(batch_size: int, width: int, n_items: int, n_entries: int) -
 
 
 def direct_squared_errors(
-    features: torch.Tensor, output_layer: nn.Linear, target: torch.Tensor | SparseRows
+    features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, target: torch.Tensor | SparseRows
 ) -> torch.Tensor:
     """``squared_errors`` through the prediction, which is kept as ``(n, B)``.
 
     So the rows in memory have a length that is a round number, where ``n`` may be any: matrix products are up to 1.5
     times slower for an ``n`` that is not a multiple of 16.
     """
-    prediction = torch.addmm(output_layer.bias[:, None], output_layer.weight, features.T)
+    prediction = torch.addmm(bias[:, None], weight, features.T)
     error = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     if isinstance(target, SparseRows):
         error.index_put_((target.items, target.row), -target.values.to(error.dtype), accumulate=True)
@@ -53,14 +55,15 @@ def direct_squared_errors(
     return (error * error).sum(dim=0)
 
 
-def expanded_squared_errors(features: torch.Tensor, output_layer: nn.Linear, target: SparseRows) -> torch.Tensor:
+def expanded_squared_errors(
+    features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, target: SparseRows
+) -> torch.Tensor:
     """``squared_errors`` without the prediction, exact in real arithmetic::
 
         |W a + b|^2 - 2 (W a + b)'x + |x|^2,  |W a + b|^2 = a'(W'W)a + 2 a'W'b + b'b
 
     where ``W'W`` is of shape ``(k, k)`` and the products with ``x`` are sums over its entries.
     """
-    weight, bias = output_layer.weight, output_layer.bias
     with torch.autocast(features.device.type, enabled=False):  # the terms nearly cancel
         features = features.to(weight.dtype)
         # The gradient of W'W by both factors is twice that by one, since it is symmetric: one product less.

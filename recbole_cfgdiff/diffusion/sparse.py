@@ -56,6 +56,23 @@ class SparseRows:
         """Each row times its ``factor``, of shape ``(B,)`` or ``(1,)``."""
         return replace(self, values=self.values * factor.to(self.values.dtype).expand(self.n_rows)[self.row])
 
+    def zeros(self) -> SparseRows:
+        """Vectors of the same shape without an entry."""
+        return replace(self, row=self.row[:0], items=self.items[:0], values=self.values[:0])
+
+    def dropped(self, dropout_prob: float) -> SparseRows:
+        """The function ``dropped``, of the entries."""
+        return replace(self, values=_dropped(self.values, dropout_prob))
+
+    def counts(self) -> torch.Tensor:
+        """Number of entries of each row that are not 0, int64, shape ``(B,)``."""
+        return self.row.new_zeros(self.n_rows).index_add_(0, self.row, (self.values != 0).long())
+
+    def places(self) -> torch.Tensor:
+        """Of each entry, how many come before it in its row, int64, shape ``(E,)``."""
+        starts = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
+        return torch.arange(len(self.row), device=self.row.device) - starts[self.row]
+
     def squared_norm(self) -> torch.Tensor:
         """Squared length of each row, shape ``(B,)``. No item may occur twice in a row."""
         return self.values.new_zeros(self.n_rows).index_add_(0, self.row, self.values.square())
@@ -128,7 +145,7 @@ def dropped(x: torch.Tensor | SparseRows, dropout_prob: float) -> torch.Tensor |
     rounded to a multiple of 2^-16, and the scale is exact for the rounded one.
     """
     if isinstance(x, SparseRows):
-        return replace(x, values=_dropped(x.values, dropout_prob))
+        return x.dropped(dropout_prob)
     return _dropped(x, dropout_prob)
 
 

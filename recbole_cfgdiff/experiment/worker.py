@@ -74,7 +74,7 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
         "valid_metric": prepared.config["valid_metric"].lower(),
         "valid_score": float(result["best_valid_score"]),
         "valid_metric_bigger": bool(result["valid_score_bigger"]),
-        "parameters": sum(weights.numel() for weights in prepared.trainer.model.parameters()),
+        "parameters": sum(w.numel() for w in prepared.trainer.model.parameters() if w.requires_grad),
         **(_test(prepared, folder) if run.is_tested else {}),
         "peak_memory_mb": _peak_memory_mb(),
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,

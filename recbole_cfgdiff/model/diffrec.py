@@ -85,6 +85,11 @@ class DiffRec(GeneralRecommender):
     def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module | None:
         return None
 
+    @property
+    def scoring_denoiser(self) -> diffusion.Denoiser:
+        """The network that scores; the one that is trained."""
+        return self.denoiser
+
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows | None]:
         """What is trained on.
 
@@ -133,8 +138,13 @@ class DiffRec(GeneralRecommender):
         """
         x_t, target = self._noised(x_start, t, noise)
         features = self.denoiser.features(x_t, t, self.denoiser.encode(guidance))
-        errors = diffusion.squared_errors(features, self.denoiser.output_layer, target) / self.n_items
+        errors = self._squared_errors(features, target) / self.n_items
         return self.loss_weights[t].to(errors.dtype) * errors
+
+    def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
+        """Of the prediction from the last hidden layer, of shape ``(B, k)``, for each user, shape ``(B,)``."""
+        layer = self.denoiser.output_layer
+        return diffusion.squared_errors(features, layer.weight, layer.bias, target)
 
     def _noised(
         self, x_start: SparseRows, t: torch.Tensor, noise: torch.Tensor | None
@@ -182,8 +192,9 @@ class DiffRec(GeneralRecommender):
         """
         if isinstance(history, torch.Tensor):
             history = SparseRows.of_dense(history.to(self.denoiser.input_bias.dtype))
+        denoiser = self.scoring_denoiser
         x_T, guidance = self.inference_start(history)
-        guidance_code = self.denoiser.encode(guidance)
+        guidance_code = denoiser.encode(guidance)
         if self.runs_in_hidden_space:
             yield from self._hidden_process().scores(x_T, guidance_code, guidance_scales)
             return
@@ -191,7 +202,7 @@ class DiffRec(GeneralRecommender):
         for guidance_scale in guidance_scales:
 
             def predict(x_t: torch.Tensor, t: torch.Tensor, scale: float = guidance_scale) -> torch.Tensor:
-                return diffusion.guided_prediction(lambda code: self.denoiser(x_t, t, code), guidance_code, scale)
+                return diffusion.guided_prediction(lambda code: denoiser(x_t, t, code), guidance_code, scale)
 
             yield diffusion.reverse_process(self.schedule, self.mean_type, predict, start, self.sampling_noise)
 
@@ -199,7 +210,7 @@ class DiffRec(GeneralRecommender):
         """The reverse process of the present weights, kept until they change or are trained on."""
         if self._kept_process is None or not self._kept_process.is_current():
             self._kept_process = diffusion.HiddenProcess(
-                self.schedule, self.mean_type, self.denoiser, self.sampling_noise
+                self.schedule, self.mean_type, self.scoring_denoiser, self.sampling_noise
             )
         return self._kept_process
 

@@ -1,0 +1,118 @@
+"""CFG-DiffRec that looks forward: the past guides the diffusion of the future. Ours; derived in docs/method.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from recbole_cfgdiff import diffusion
+from recbole_cfgdiff.diffusion import Denoiser, SparseRows
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
+from recbole_cfgdiff.model.options import read_choice, read_number
+
+
+class ForwardCFGDiffRec(CFGDiffRec):
+    """CFG-DiffRec trained to find what comes next, not to restore what it is given.
+
+    Each time a user is in a batch, a cut divides the history in time: the items after it are diffused, those before it
+    are the guidance. For inference the whole history is the guidance, and the reverse process starts from the noise's
+    mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
+
+    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``guidance_dropout_prob``, ``recency_power``,
+    ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains
+    each.
+
+    Raises:
+        ConfigError: on a hyperparameter out of its range, or if the data set has no times.
+    """
+
+    root_item_weights: torch.Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        # The mean of the noise says nothing of the noise, so that there is nothing to start from with eps.
+        read_choice(config, "mean_type", ["x0"])
+        if dataset.time_field not in dataset.inter_feat:
+            raise ConfigError(
+                f"ForwardCFGDiffRec: the data set {dataset.dataset_name} has no column {dataset.time_field!r} that "
+                "tells the past from the future; load one (load_col, TIME_FIELD)"
+            )
+        self.cut_min = read_number(config, "cut_min", 0, 1)
+        self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
+        self.guidance_dropout_prob = read_number(config, "guidance_dropout_prob", 0, 1)
+        self.recency_power = read_number(config, "recency_power", 0)
+        self.user_weight_power = read_number(config, "user_weight_power", 0)
+        counts = torch.bincount(self.histories.items, minlength=self.n_items).clamp(min=1).float()
+        item_weights = (counts / counts.mean()) ** -read_number(config, "item_weight_power", 0)
+        self.register_buffer("root_item_weights", item_weights.sqrt(), persistent=False)
+        self.averaged = diffusion.MovingAverage(self.denoiser, read_number(config, "ema_decay", 0, 1))
+        self.averaged.network.__dict__.pop("features", None)  # torch_compile's, of the original's weights
+
+    @property
+    def scoring_denoiser(self) -> Denoiser:
+        """The one with the averaged weights."""
+        return self.averaged.network
+
+    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
+        """The items after a cut, guided by those before it. Shapes as in DiffRec.
+
+        The cut is uniform between the shares ``cut_min`` and ``cut_max`` of a history; the latest item is always
+        after it.
+        """
+        history = self.histories.select(users)
+        counts = history.counts()
+        share = torch.empty(len(users), device=counts.device).uniform_(self.cut_min, self.cut_max)
+        cut = torch.minimum((share * counts).long(), counts - 1)
+        is_past = history.places() < cut[history.row]
+        past = replace(history, values=history.values * is_past)
+        guidance = self._weighted_by_recency(past, cut).dropped(self.guidance_dropout_prob)
+        return replace(history, values=history.values * ~is_past), guidance
+
+    def inference_start(self, history: SparseRows) -> tuple[SparseRows, SparseRows]:
+        """The mean of the noise, guided by the history. Shapes as in DiffRec."""
+        return history.zeros(), self._weighted_by_recency(history, history.counts())
+
+    def _weighted_by_recency(self, rows: SparseRows, ends: torch.Tensor) -> SparseRows:
+        """Items ``d = 1, 2, ...`` places before the ``ends`` of their rows, of shape ``(B,)``, times
+        ``d^-recency_power``."""
+        distance = (ends[rows.row] - rows.places()).clamp(min=1).to(rows.values.dtype)
+        return replace(rows, values=rows.values * distance**-self.recency_power)
+
+    def losses(
+        self,
+        x_start: SparseRows,
+        guidance: SparseRows | None,
+        t: torch.Tensor,
+        noise: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """CFGDiffRec's losses, of a user with ``m`` items after the cut times ``m^-user_weight_power``."""
+        losses = super().losses(x_start, guidance, t, noise)
+        return losses * x_start.counts().clamp(min=1).to(losses.dtype) ** -self.user_weight_power
+
+    def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
+        """``sum_i w_i (W_o a + b_o - target)_i^2``, as the plain error of everything times ``sqrt(w_i)``."""
+        assert isinstance(target, SparseRows)  # x_start
+        root, layer = self.root_item_weights, self.denoiser.output_layer
+        target = replace(target, values=target.values * root[target.items])
+        return diffusion.squared_errors(features, layer.weight * root[:, None], layer.bias * root, target)
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """As of any model here; the weights of before this step enter the average."""
+        self.averaged.update(self.denoiser)
+        return super().calculate_loss(interaction)
+
+    def guidance_sweep(
+        self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]
+    ) -> Iterator[torch.Tensor]:
+        """As of any model here, but ``history`` has to be ``SparseRows``, whose entries have an order.
+
+        Raises:
+            ValueError: on a tensor.
+        """
+        if not isinstance(history, SparseRows):
+            raise ValueError("history: expected SparseRows, entries in time order; a tensor does not tell their order")
+        return super().guidance_sweep(history, guidance_scales)

@@ -1,0 +1,192 @@
+"""ForwardCFGDiffRec: the past guides, the future is diffused, and what comes next is found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import write_inter
+from recbole_cfgdiff import quick_start
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.diffusion import Denoiser, MovingAverage
+from recbole_cfgdiff.quick_start import run
+
+NO_TIMES = "--load_col={'inter': ['user_id', 'item_id']}"
+QUIET = {"show_progress": False, "state": "ERROR"}
+
+
+def a_model(dataset, **options):
+    config = Config("ForwardCFGDiffRec", dataset, config_dict={**QUIET, **options})
+    _, train_data, _, _ = quick_start._load_data(config)
+    return quick_start._make_trainer(config, train_data).model, train_data.user_list["user_id"]
+
+
+def row(rows, i):
+    """Items and values of a row, without padding."""
+    of_row = (rows.row == i) & (rows.values != 0)
+    return rows.items[of_row].tolist(), rows.values[of_row]
+
+
+@pytest.fixture
+def chain(empty_folder):
+    """``dataset/chain``: users who walk round a circle of 50 items, each from a place of their own, 20 steps.
+
+    What comes next is told by the latest items only: seen as sets, two walks through the same items are the same.
+    """
+    rows = []
+    for user in range(200):
+        step = 1 if user % 2 else -1
+        rows += [(f"u{user}", f"i{(7 * user + step * place) % 50}", 1_400_000_000 + place) for place in range(20)]
+    write_inter(empty_folder / "dataset", "chain", rows)
+    return "chain"
+
+
+def test_the_past_guides_and_the_future_is_diffused(tiny):
+    model, users = a_model(tiny, cut_min=0.2, cut_max=0.8, guidance_dropout_prob=0, recency_power=0.5)
+    history = model.histories.select(users)
+    shares = set()
+    for _ in range(20):
+        x_start, guidance = model.training_example(users)
+        for i in range(len(users)):
+            items, _ = row(history, i)
+            past, weights = row(guidance, i)
+            future, values = row(x_start, i)
+            assert past + future == items
+            assert int(0.2 * len(items)) <= len(past) <= 0.8 * len(items)
+            torch.testing.assert_close(weights, torch.arange(len(past), 0, -1) ** -0.5)
+            assert (values == 1).all()
+            shares.add(len(past) / len(items))
+    assert len(shares) > 10
+
+
+def test_the_latest_item_is_always_diffused_and_dropout_is_of_the_guidance_only(tiny):
+    model, users = a_model(tiny, cut_min=1, cut_max=1, guidance_dropout_prob=0.5)
+    history, (x_start, guidance) = model.histories.select(users), model.training_example(users)
+    assert x_start.counts().tolist() == [1] * len(users)
+    assert row(x_start, 0)[0] == row(history, 0)[0][-1:]
+    assert 0.3 < guidance.counts().sum() / (history.counts() - 1).sum() < 0.7
+
+
+def test_users_with_one_interaction_or_none_are_trained_on_and_scored(tiny):
+    model, _ = a_model(tiny)
+    histories = model.histories
+    histories.offsets = histories.offsets.clone()
+    histories.offsets[2:] -= histories.offsets[2] - 1  # user 1 has one interaction; user 0 is the padding
+    users = torch.tensor([0, 1, 2])
+    x_start, guidance = model.training_example(users)
+    assert x_start.counts()[:2].tolist() == [0, 1] and guidance.counts()[:2].tolist() == [0, 0]
+    assert torch.isfinite(model.calculate_loss({"user_id": users}))
+    scores = model.eval().score(histories.select(users))
+    assert torch.isfinite(scores).all() and not torch.equal(scores[0], scores[1])
+
+
+def test_scores_tell_the_order_and_refuse_what_has_none(tiny):
+    model, users = a_model(tiny)
+    history = model.eval().histories.select(users[:1])
+    turned = type(history)(history.row, history.items.flip(0), history.values, *history.shape)
+    assert not torch.allclose(model.score(history), model.score(turned))
+    with pytest.raises(ValueError, match="a tensor does not tell their order"):
+        model.score(history.dense())
+
+
+def test_the_loss_weights_users_and_items(tiny):
+    powers = {"user_weight_power": 0.5, "item_weight_power": 0.3}
+    weighted, users = a_model(tiny, **powers)
+    plain, _ = a_model(tiny, user_weight_power=0, item_weight_power=0)
+    plain.load_state_dict(weighted.state_dict())
+    x_start, _ = plain.training_example(users)
+    t, noise = torch.ones(len(users), dtype=torch.int64), torch.randn(x_start.shape)
+    x_t = plain.schedule.q_sample(x_start, t, noise.clone())
+    errors = (plain.denoiser(x_t, t) - x_start.dense()).square()
+    torch.testing.assert_close(plain.losses(x_start, None, t, noise.clone()), errors.mean(1))
+    counts = torch.bincount(plain.histories.items, minlength=plain.n_items).clamp(min=1)
+    items = (counts / counts.float().mean()) ** -0.3
+    expected = (errors * items).mean(1) * x_start.counts() ** -0.5
+    torch.testing.assert_close(weighted.losses(x_start, None, t, noise.clone()), expected)
+
+
+@given(st.floats(0, 1), st.lists(st.floats(-2, 2), min_size=1, max_size=6))
+def test_the_average_follows_its_formula(decay, values):
+    network = torch.nn.Linear(1, 1, bias=False).double()
+    average, expected = MovingAverage(network, decay), network.weight.item()
+    for n, value in enumerate(values):
+        torch.nn.init.constant_(network.weight, value)
+        average.update(network)
+        d = min(decay, (1 + n) / (10 + n))
+        expected = d * expected + (1 - d) * value
+    assert average.network.weight.item() == pytest.approx(expected, abs=1e-6)
+    assert not average.network.weight.requires_grad
+
+
+def test_the_average_is_what_scores_and_only_the_other_is_trained(tiny):
+    model, users = a_model(tiny, ema_decay=0.9)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    started = model.denoiser.output_layer.weight.detach().clone()
+    for _ in range(2):
+        optimizer.zero_grad()
+        model.calculate_loss({"user_id": users}).backward()
+        optimizer.step()
+    history = model.eval().histories.select(users)
+    scores = model.score(history)
+    with torch.no_grad():
+        model.denoiser.output_layer.weight.zero_()
+    assert torch.equal(model.score(history), scores)
+    average = model.averaged.network
+    assert isinstance(average, Denoiser) and not torch.equal(average.output_layer.weight, started)
+    with torch.no_grad():
+        average.output_layer.weight.zero_()
+    assert not torch.equal(model.score(history), scores)
+
+
+def test_what_comes_next_is_found(chain):
+    """By a model that looks forward, and not by one that restores histories: those hold a walk's two ends alike."""
+    options = {**QUIET, "epochs": 60, "stopping_step": 100, "eval_step": 10, "learning_rate": 0.003}
+    found = {
+        model: run(model, chain, None, options)["test_result"]["ndcg@10"]
+        for model in ("CFGDiffRec", "ForwardCFGDiffRec")
+    }
+    assert found["ForwardCFGDiffRec"] > 0.8 and found["ForwardCFGDiffRec"] > found["CFGDiffRec"] + 0.2
+
+
+def test_a_run_resumes_as_if_unbroken(tiny, monkeypatch):
+    options = {**QUIET, "epochs": 6, "metric_decimal_place": 8}
+    whole = run("ForwardCFGDiffRec", tiny, None, options)
+    run("ForwardCFGDiffRec", tiny, None, {**options, "epochs": 3, "run_name": "half"})
+    again = run("ForwardCFGDiffRec", tiny, None, {**options, "resume": "saved/half/last.pth"})
+    assert again["test_result"] == whole["test_result"]
+    assert again["best_valid_score"] == whole["best_valid_score"]
+
+
+def test_new_users_are_scored(tiny):
+    result = run("ForwardCFGDiffRec", tiny, ["properties/protocol/heldout_users.yaml"], {**QUIET, "epochs": 3})
+    assert result["test_result"]["ndcg@10"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--cut_min=0.9", "--cut_max=0.5"], ["cut_max", "in [0.9, 1]"]),
+        (["--recency_power=-1"], ["recency_power"]),
+        (["--ema_decay=1.5"], ["ema_decay"]),
+        (["--mean_type=eps"], ["mean_type: expected one of x0"]),
+        (
+            ["--load_col={'inter': ['user_id', 'item_id']}", "--eval_args={'order': 'RO'}"],
+            ["has no column 'timestamp'", "load_col"],
+        ),
+    ],
+)
+def test_mistakes_are_told(options, parts, tiny, cli):
+    outcome = cli("--model=ForwardCFGDiffRec", "--dataset=tiny", "--state=ERROR", *options)
+    assert outcome.status == 2 and all(part in outcome.err for part in parts), outcome.err
+    assert "Traceback" not in outcome.err and not list(Path().rglob("*.pth"))
+
+
+def test_random_orders_have_places(tiny):
+    model, users = a_model(tiny)
+    chosen = users[torch.randperm(len(users))[:7]]
+    rows = model.histories.select(chosen)
+    expected = np.concatenate([np.arange(count) for count in rows.counts()])
+    assert rows.places().tolist() == expected.tolist()
