@@ -172,10 +172,7 @@ def test_new_users_are_scored(tiny):
         (["--recency_power=-1"], ["recency_power"]),
         (["--ema_decay=1.5"], ["ema_decay"]),
         (["--mean_type=eps"], ["mean_type: expected one of x0"]),
-        (
-            ["--load_col={'inter': ['user_id', 'item_id']}", "--eval_args={'order': 'RO'}"],
-            ["has no column 'timestamp'", "load_col"],
-        ),
+        ([NO_TIMES, "--eval_args={'order': 'RO'}"], ["has no column 'timestamp'", "load_col"]),
     ],
 )
 def test_mistakes_are_told(options, parts, tiny, cli):

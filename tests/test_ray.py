@@ -24,6 +24,8 @@ from recbole_cfgdiff.quick_start import run
 
 pytest.importorskip("pyarrow", reason="Ray Tune needs it")
 
+PATIENCE = 600  # seconds, for what takes ten where nothing else runs
+
 
 def space_file(text):
     Path("space.hyper").write_text(text)
@@ -40,7 +42,7 @@ def kill_once_it_has_reported(number, times):
     """Kill a trial's process in the background, after so many validations."""
 
     def watch():
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while len(found := results(number)) < times and time.monotonic() < deadline:
             time.sleep(0.05)
         os.kill(found[-1]["pid"], signal.SIGKILL)
@@ -91,14 +93,14 @@ def start(*options):
 def test_an_interrupted_search_chooses_nothing(done, tiny):
     space_file("learning_rate choice [0.001, 0.002, 0.003, 0.004]\n")
     _, first = start("--epochs=300", "--stopping_step=1000")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         time.sleep(0.1)
         over = Path("out/trials.csv").is_file() and len(pd.read_csv("out/trials.csv"))
         if (over >= done) if done else results(1):
             break
     first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=120)
+    _, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130 and "interrupted" in err.splitlines()[-1] and "Traceback" not in err
     assert not Path("out/best.yaml").exists()
 
