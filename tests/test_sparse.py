@@ -39,6 +39,20 @@ def test_sparse_rows_compute_what_the_matrix_does(seed):
         torch.testing.assert_close(normalised(rows).dense(), F.normalize(matrix))
         torch.testing.assert_close(rows.scaled(torch.arange(BATCH)).dense(), torch.arange(BATCH)[:, None] * matrix)
         torch.testing.assert_close(rows.add_to(torch.ones_like(matrix)), matrix + 1)
+        torch.testing.assert_close(rows.zeros().dense(), torch.zeros_like(matrix))
+        torch.testing.assert_close(SparseRows.beside([rows, rows.zeros()]).times(table.repeat(2, 1)), matrix @ table)
+        assert rows.counts().tolist() == (matrix != 0).sum(dim=1).tolist()
+        assert rows.places()[: len(matrix.nonzero())].tolist() == [
+            place for count in (matrix != 0).sum(dim=1).tolist() for place in range(count)
+        ]
+
+
+@given(seeds)
+def test_rows_stand_beside_each_other(seed):
+    matrix, other = a_matrix(seed), a_matrix(seed + 1)[:, :4]
+    rows = SparseRows.beside([padded(SparseRows.of_dense(matrix)), SparseRows.of_dense(other)])
+    torch.testing.assert_close(rows.dense(), torch.cat([matrix, other], dim=1))
+    assert (rows.row.diff() >= 0).all()
 
 
 @given(seeds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,6 +62,10 @@ class SparseRows:
         """Vectors of the same shape without an entry."""
         return replace(self, row=self.row[:0], items=self.items[:0], values=self.values[:0])
 
+    def normalised(self) -> SparseRows:
+        """The function ``normalised``, of these."""
+        return self.scaled(inverse_norm(self.squared_norm()))
+
     def dropped(self, dropout_prob: float) -> SparseRows:
         """The function ``dropped``, of the entries."""
         return replace(self, values=_dropped(self.values, dropout_prob))
@@ -72,6 +78,17 @@ class SparseRows:
         """Of each entry, how many come before it in its row, int64, shape ``(E,)``."""
         starts = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
         return torch.arange(len(self.row), device=self.row.device) - starts[self.row]
+
+    @classmethod
+    def beside(cls, parts: Sequence[SparseRows]) -> SparseRows:
+        """Parts of ``B`` rows each, concatenated along the items: shape ``(B, sum of their n)``."""
+        row = torch.cat([part.row for part in parts])
+        order = torch.argsort(row, stable=True)
+        starts = itertools.accumulate((part.n_items for part in parts), initial=0)
+        items = torch.cat([part.items + start for part, start in zip(parts, starts)])
+        values = torch.cat([part.values for part in parts])
+        n_items = sum(part.n_items for part in parts)
+        return cls(row[order], items[order], values[order], parts[0].n_rows, n_items)
 
     def squared_norm(self) -> torch.Tensor:
         """Squared length of each row, shape ``(B,)``. No item may occur twice in a row."""
@@ -124,7 +141,7 @@ def times(x: torch.Tensor | SparseRows, table: torch.Tensor) -> torch.Tensor:
 def normalised(x: torch.Tensor | SparseRows) -> torch.Tensor | SparseRows:
     """Each row of ``x``, of shape ``(B, n)``, divided by its length; rows of zeros stay."""
     if isinstance(x, SparseRows):
-        return x.scaled(inverse_norm(x.squared_norm()))
+        return x.normalised()
     return F.normalize(x, dim=-1)
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
-from recbole_cfgdiff.model.options import read_choice, read_number
+from recbole_cfgdiff.model.options import read_choice, read_number, read_numbers
 
 
 class ForwardCFGDiffRec(CFGDiffRec):
@@ -22,7 +23,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
     are the guidance. For inference the whole history is the guidance, and the reverse process starts from the noise's
     mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
 
-    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``guidance_dropout_prob``, ``recency_power``,
+    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``guidance_dropout_prob``, ``recency_powers``,
     ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains
     each.
 
@@ -44,7 +45,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
         self.cut_min = read_number(config, "cut_min", 0, 1)
         self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
         self.guidance_dropout_prob = read_number(config, "guidance_dropout_prob", 0, 1)
-        self.recency_power = read_number(config, "recency_power", 0)
+        self.recency_powers = read_numbers(config, "recency_powers")
         self.user_weight_power = read_number(config, "user_weight_power", 0)
         counts = torch.bincount(self.histories.items, minlength=self.n_items).clamp(min=1).float()
         item_weights = (counts / counts.mean()) ** -read_number(config, "item_weight_power", 0)
@@ -56,6 +57,12 @@ class ForwardCFGDiffRec(CFGDiffRec):
     def scoring_denoiser(self) -> Denoiser:
         """The one with the averaged weights."""
         return self.averaged.network
+
+    def _make_guidance_encoder(self, config: Any, output_size: int, n_inputs: int = 1) -> nn.Module:
+        powers = read_numbers(config, "recency_powers")
+        if not powers:
+            raise ConfigError("recency_powers: expected at least one number, such as [0.5]")
+        return super()._make_guidance_encoder(config, output_size, n_inputs=len(powers))
 
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """The items after a cut, guided by those before it. Shapes as in DiffRec.
@@ -69,18 +76,26 @@ class ForwardCFGDiffRec(CFGDiffRec):
         cut = torch.minimum((share * counts).long(), counts - 1)
         is_past = history.places() < cut[history.row]
         past = replace(history, values=history.values * is_past)
-        guidance = self._weighted_by_recency(past, cut).dropped(self.guidance_dropout_prob)
+        guidance = self._guidance(past.dropped(self.guidance_dropout_prob), cut)
         return replace(history, values=history.values * ~is_past), guidance
 
     def inference_start(self, history: SparseRows) -> tuple[SparseRows, SparseRows]:
         """The mean of the noise, guided by the history. Shapes as in DiffRec."""
-        return history.zeros(), self._weighted_by_recency(history, history.counts())
+        return history.zeros(), self._guidance(history, history.counts())
 
-    def _weighted_by_recency(self, rows: SparseRows, ends: torch.Tensor) -> SparseRows:
-        """Items ``d = 1, 2, ...`` places before the ``ends`` of their rows, of shape ``(B,)``, times
-        ``d^-recency_power``."""
-        distance = (ends[rows.row] - rows.places()).clamp(min=1).to(rows.values.dtype)
-        return replace(rows, values=rows.values * distance**-self.recency_power)
+    def _guidance(self, past: SparseRows, ends: torch.Tensor) -> SparseRows:
+        """For each of ``r = recency_powers`` the items weighted by ``d^-r`` and normalised, side by side.
+
+        Args:
+            past: shape ``(B, n)``.
+            ends: what the ``d = 1, 2, ...`` places of the items are counted back from, shape ``(B,)``.
+
+        Returns:
+            shape ``(B, n * len(recency_powers))``.
+        """
+        distance = (ends[past.row] - past.places()).clamp(min=1).to(past.values.dtype)
+        weighted = (replace(past, values=past.values * distance**-power) for power in self.recency_powers)
+        return SparseRows.beside([rows.normalised() for rows in weighted])
 
     def losses(
         self,
