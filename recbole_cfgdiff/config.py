@@ -13,6 +13,7 @@ import yaml
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType, get_model
 
+from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.option_names import check_option_names, model_files
@@ -164,13 +165,19 @@ class Config(recbole.config.Config):
             self.final_config_dict["eval_batch_size"] = self.final_config_dict["full_sort_eval_batch_size"]
 
     def _ranks_all_items_at_once(self) -> bool:
-        """Whether ``eval_batch_size`` counts users x items. It counts rows under sampled evaluation and for sequential
-        models, and user-item pairs to predict for models without ``full_sort_predict``: all far more memory each."""
+        """Whether ``eval_batch_size`` counts users x items. It counts rows under sampled evaluation and where RecBole
+        itself evaluates sequential models, and user-item pairs to predict for models without ``full_sort_predict``:
+        all far more memory each."""
         return (
             set(self.final_config_dict["eval_args"]["mode"].values()) == {"full"}
-            and self.final_config_dict["MODEL_TYPE"] is not ModelType.SEQUENTIAL
+            and (self.final_config_dict["MODEL_TYPE"] is not ModelType.SEQUENTIAL or needs_sequences(self))
             and getattr(self.model_class, "full_sort_predict", None) is not AbstractRecommender.full_sort_predict
         )
+
+
+def general_eval_args() -> dict[str, Any]:
+    """The ``eval_args`` that general models have if none are given: of ``properties/overall.yaml``."""
+    return yaml.safe_load((PROPERTIES / "overall.yaml").read_text(encoding="utf-8"))["eval_args"]
 
 
 def parse_literal(text: str) -> Any:

@@ -45,7 +45,7 @@ def chain(empty_folder):
 
 
 def test_the_past_guides_and_the_future_is_diffused(tiny):
-    model, users = a_model(tiny, cut_min=0.2, cut_max=0.8, guidance_dropout_prob=0, recency_powers=[0.5])
+    model, users = a_model(tiny, cut_min=0.2, cut_max=0.8, recency_powers=[0.5])
     history = model.histories.select(users)
     shares = set()
     for _ in range(20):
@@ -63,13 +63,13 @@ def test_the_past_guides_and_the_future_is_diffused(tiny):
     assert len(shares) > 10
 
 
-def test_the_latest_item_is_always_diffused_and_dropout_is_of_the_guidance_only(tiny):
-    model, users = a_model(tiny, cut_min=1, cut_max=1, guidance_dropout_prob=0.5)
+def test_the_latest_item_is_always_diffused(tiny):
+    model, users = a_model(tiny, cut_min=1, cut_max=1, recency_powers=[0, 1])
     history, (x_start, guidance) = model.histories.select(users), model.training_example(users)
     assert x_start.counts().tolist() == [1] * len(users)
     assert row(x_start, 0)[0] == row(history, 0)[0][-1:]
-    n_channels = len(model.recency_powers)
-    assert 0.3 < guidance.counts().sum() / (history.counts() - 1).sum() / n_channels < 0.7
+    assert guidance.shape == (len(users), 2 * model.n_items)
+    assert guidance.counts().tolist() == [2 * (count - 1) for count in history.counts()]
 
 
 def test_users_with_one_interaction_or_none_are_trained_on_and_scored(tiny):

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import recbole.data
+from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.loaders import remember_batches
+from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
@@ -36,7 +38,7 @@ def create_dataset(config: Any) -> Any:
     download_if_missing(config)
     check_atomic_files(config)
     with reported_as_config_error(f"data set {config['dataset']}"):
-        dataset = recbole.data.create_dataset(config)
+        dataset = (Dataset if needs_sequences(config) else recbole.data.create_dataset)(config)
     is_split = config["benchmark_filename"] is not None
     if config["eval_args"]["order"] == "TO" and not is_split:
         _check_times(dataset)
@@ -106,7 +108,8 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
     """
     with reported_as_config_error(f"data set {config['dataset']}"):
-        train_data, valid_data, test_data = recbole.data.data_preparation(config, dataset)
+        prepare = make_sequence_loaders if needs_sequences(config) else recbole.data.data_preparation
+        train_data, valid_data, test_data = prepare(config, dataset)
         if train_loader is not None:
             train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
         if config["heldout_users"] is not None:

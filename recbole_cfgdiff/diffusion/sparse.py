@@ -66,10 +66,6 @@ class SparseRows:
         """The function ``normalised``, of these."""
         return self.scaled(inverse_norm(self.squared_norm()))
 
-    def dropped(self, dropout_prob: float) -> SparseRows:
-        """The function ``dropped``, of the entries."""
-        return replace(self, values=_dropped(self.values, dropout_prob))
-
     def counts(self) -> torch.Tensor:
         """Number of entries of each row that are not 0, int64, shape ``(B,)``."""
         return self.row.new_zeros(self.n_rows).index_add_(0, self.row, (self.values != 0).long())
@@ -162,7 +158,7 @@ def dropped(x: torch.Tensor | SparseRows, dropout_prob: float) -> torch.Tensor |
     rounded to a multiple of 2^-16, and the scale is exact for the rounded one.
     """
     if isinstance(x, SparseRows):
-        return x.dropped(dropout_prob)
+        return replace(x, values=_dropped(x.values, dropout_prob))
     return _dropped(x, dropout_prob)
 
 

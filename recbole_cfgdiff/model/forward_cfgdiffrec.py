@@ -23,7 +23,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
     are the guidance. For inference the whole history is the guidance, and the reverse process starts from the noise's
     mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
 
-    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``guidance_dropout_prob``, ``recency_powers``,
+    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``recency_powers``,
     ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains
     each.
 
@@ -44,7 +44,6 @@ class ForwardCFGDiffRec(CFGDiffRec):
             )
         self.cut_min = read_number(config, "cut_min", 0, 1)
         self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
-        self.guidance_dropout_prob = read_number(config, "guidance_dropout_prob", 0, 1)
         self.recency_powers = read_numbers(config, "recency_powers")
         self.user_weight_power = read_number(config, "user_weight_power", 0)
         counts = torch.bincount(self.histories.items, minlength=self.n_items).clamp(min=1).float()
@@ -76,7 +75,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
         cut = torch.minimum((share * counts).long(), counts - 1)
         is_past = history.places() < cut[history.row]
         past = replace(history, values=history.values * is_past)
-        guidance = self._guidance(past.dropped(self.guidance_dropout_prob), cut)
+        guidance = self._guidance(past, cut)
         return replace(history, values=history.values * ~is_past), guidance
 
     def inference_start(self, history: SparseRows) -> tuple[SparseRows, SparseRows]:

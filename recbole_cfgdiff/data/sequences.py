@@ -1,0 +1,109 @@
+"""RecBole's sequential models under the split of the general ones: the same users, training rows, targets and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.data.interaction import Interaction
+from recbole.sampler import Sampler
+from recbole.utils import ModelType
+
+from recbole_cfgdiff.errors import ConfigError
+
+
+def needs_sequences(config: Any) -> bool:
+    """Whether a sequential model is to be trained and tested on a split of each user's interactions.
+
+    RecBole itself gives sequential models only splits that leave out the last rows (``LS``), ranks anew for every row
+    of them, and reads given splits only with sequences as columns.
+    """
+    if config["MODEL_TYPE"] is not ModelType.SEQUENTIAL:
+        return False
+    if config["benchmark_filename"] is None:
+        return "LS" not in config["eval_args"]["split"]
+    return _names(config)[0] not in (config["load_col"] or {}).get("inter", [])
+
+
+def _names(config: Any) -> tuple[str, str]:
+    """Of the columns with sequences and with their lengths."""
+    return config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"], config["ITEM_LIST_LENGTH_FIELD"]
+
+
+def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
+    """Loaders of the training, validation and test part.
+
+    Trained is on each training row but a user's first, after the training rows before it, as RecBole's augmentation
+    has it. A user is ranked for once in each part, after the training rows, which general models are given too; what
+    general models mask is masked.
+
+    Args:
+        config: of a sequential model; a sequence has at most ``MAX_ITEM_LIST_LENGTH`` items, the latest.
+        dataset: a general ``recbole.data.dataset.Dataset`` with times.
+
+    Raises:
+        ConfigError: for an evaluation other than full ranking, or without times.
+    """
+    if set(config["eval_args"]["mode"].values()) != {"full"}:
+        raise ConfigError(f"model {config['model']}: under this split only full ranking is supported, set mode to full")
+    if dataset.time_field not in dataset.inter_feat:
+        raise ConfigError(f"model {config['model']}: no column {dataset.time_field!r} is loaded that orders a sequence")
+    parts = dataset.build()
+    sampler = Sampler(["train", "valid", "test"], parts)
+    train = parts[0]
+    users, items = _in_time_order(train)
+    starts = np.searchsorted(users, np.arange(dataset.user_num + 1))
+    histories = _sequences(config, items, starts[:-1], starts[1:])
+    targets = np.flatnonzero(np.arange(len(users)) > starts[users])
+    examples = _sequences(config, items, starts[users[targets]], targets)
+    told = {train.uid_field: torch.from_numpy(users[targets]), train.iid_field: torch.from_numpy(items[targets])}
+    examples.update(Interaction(told))
+    train_data = TrainDataLoader(config, train.copy(examples), sampler.set_phase("train"), shuffle=config["shuffle"])
+    histories.update(Interaction({train.uid_field: torch.arange(dataset.user_num)}))
+    rankings = []
+    for part, phase in zip(parts[1:], ("valid", "test")):
+        ranked = part.copy(part.inter_feat)
+        ranked.user_feat = histories  # RecBole joins it to the users that are ranked for
+        rankings.append(_Ranking(config, ranked, sampler.set_phase(phase)))
+    return train_data, *rankings
+
+
+def _in_time_order(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Users, ascending, and items of the rows; each user's in time order, rows of the same float32 time as loaded."""
+    rows = dataset.inter_feat
+    order = np.argsort(rows[dataset.time_field].numpy(), kind="stable")
+    users, items = rows[dataset.uid_field].numpy()[order], rows[dataset.iid_field].numpy()[order]
+    by_user = np.argsort(users, kind="stable")
+    return users[by_user], items[by_user]
+
+
+def _sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Interaction:
+    """``items[start:end]`` for each start and end, the latest ``MAX_ITEM_LIST_LENGTH`` of them, and their number."""
+    length = config["MAX_ITEM_LIST_LENGTH"]
+    starts = np.maximum(starts, ends - length)
+    place = starts[:, None] + np.arange(length)
+    sequences = np.where(place < ends[:, None], items[np.minimum(place, len(items) - 1)], 0)
+    columns = torch.from_numpy(sequences), torch.from_numpy(ends - starts)
+    return Interaction(dict(zip(_names(config), columns)))
+
+
+class _Ranking(FullSortEvalDataLoader):
+    """RecBole's full ranking as of a general model: each user once, with masks."""
+
+    def __init__(self, config: Any, dataset: Any, sampler: Any) -> None:
+        super().__init__(_AsOfAGeneralModel(config), dataset, sampler)
+
+
+class _AsOfAGeneralModel:
+    """A configuration whose ``MODEL_TYPE`` is general."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+
+    def __getitem__(self, key: str) -> Any:
+        return ModelType.GENERAL if key == "MODEL_TYPE" else self._config[key]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)

@@ -1,0 +1,108 @@
+"""RecBole's sequential models under the split of the general ones."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from recbole_cfgdiff import cli as command_line
+from recbole_cfgdiff import quick_start
+from recbole_cfgdiff.config import Config, general_eval_args
+from recbole_cfgdiff.experiment.runs import Variant, make_runs
+
+QUIET = {"show_progress": False, "state": "ERROR"}
+SPLIT = {"eval_args": general_eval_args()}
+
+
+def load(model, dataset, **options):
+    config = Config(model, dataset, config_dict={**QUIET, **options})
+    return quick_start._load_data(config)
+
+
+def split_in_three(dataset):
+    """``dataset/given``: the same rows as a data set that comes split."""
+    rows = pd.read_csv(f"dataset/{dataset}/{dataset}.inter", sep="\t").sort_values("timestamp:float")
+    users = rows.groupby("user_id:token")
+    from_last = users["item_id:token"].transform("size") - users.cumcount()
+    Path("dataset/given").mkdir()
+    for name, least, most in (("train", 5, 100), ("valid", 3, 4), ("test", 1, 2)):
+        rows[from_last.between(least, most)].to_csv(f"dataset/given/given.{name}.inter", sep="\t", index=False)
+    return "given", {"benchmark_filename": ["train", "valid", "test"]}
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_the_users_targets_and_masks_are_a_general_model_s(is_given, tiny):
+    name, options = split_in_three(tiny) if is_given else (tiny, {})
+    _, *general = load("EASE", name, **options)
+    _, *sequential = load("SASRec", name, **options, **({} if is_given else SPLIT))
+    for ours, theirs in zip(sequential[1:], general[1:]):
+        got, wanted = list(ours), list(theirs)
+        assert len(got) == len(wanted) == 1
+        assert got[0][0]["user_id"].tolist() == wanted[0][0]["user_id"].tolist()
+        for mine, other in ((got[0][1], wanted[0][1]), (got[0][2:], wanted[0][2:])):
+            pairs = [sorted(zip(u.tolist(), i.tolist())) for u, i in (mine, other)]
+            assert pairs[0] == pairs[1]
+
+
+def test_sequences_are_the_training_rows_before(tiny):
+    _, train, _, test = load("SASRec", tiny, MAX_ITEM_LIST_LENGTH=5, **SPLIT)
+    _, general, _, _ = load("ForwardCFGDiffRec", tiny)
+    model = quick_start._make_trainer(Config("ForwardCFGDiffRec", tiny, config_dict=QUIET), general).model
+    items_of = [
+        model.histories.items[start:end].tolist()
+        for start, end in zip(model.histories.offsets[:-1], model.histories.offsets[1:])
+    ]
+    (users, _, _, _), *_ = list(test)
+    for user, sequence, length in zip(*(users[name].tolist() for name in ("user_id", "item_id_list", "item_length"))):
+        assert sequence[:length] == items_of[user][-5:] and not any(sequence[length:])
+    seen = set()
+    for batch in train:
+        names = ("user_id", "item_id", "item_id_list", "item_length")
+        for user, target, sequence, length in zip(*(batch[name].tolist() for name in names)):
+            place = items_of[user].index(target)
+            assert sequence[:length] == items_of[user][:place][-5:] and not any(sequence[length:])
+            seen.add((user, target))
+    assert seen == {(user, item) for user, items in enumerate(items_of) for item in items[1:]}
+
+
+def test_sequential_models_stand_beside_general_ones(tiny):
+    small = ["--hidden_size=8", "--inner_size=8", "--epochs=2", "--seeds=1", "--train_batch_size=256", "--state=ERROR"]
+    assert command_line.main(["compare", "--models=SASRec,GRU4Rec,Pop", "--dataset=tiny", "--output=out", *small]) == 0
+    results = pd.read_csv("out/results.csv")
+    assert set(results["model"]) == {"SASRec", "GRU4Rec", "Pop"} and (results["status"] == "ended").all()
+    assert (results["ndcg@10"] > 0).all()
+
+
+def test_a_split_for_sequences_only_is_left_to_recbole(tiny):
+    _, _, valid, _ = load("SASRec", tiny)
+    assert valid.is_sequential
+    with pytest.raises(Exception, match="on other rows"):
+        make_runs([Variant("SASRec", "SASRec", {"eval_args": {"split": {"LS": "valid_and_test"}}})], [tiny], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'uni10'}"], "only full ranking"),
+        (
+            [
+                "--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'order': 'RO'}",
+                "--load_col={'inter': ['user_id', 'item_id']}",
+            ],
+            "orders a sequence",
+        ),
+    ],
+)
+def test_mistakes_are_told(options, part, tiny, cli):
+    outcome = cli("--model=SASRec", "--dataset=tiny", "--state=ERROR", *options)
+    assert outcome.status == 2 and part in outcome.err and "Traceback" not in outcome.err, outcome.err
+
+
+def test_a_user_is_ranked_for_once(tiny):
+    _, train, _, test = load("SASRec", tiny, **SPLIT)
+    model = quick_start._make_trainer(Config("SASRec", tiny, config_dict={**QUIET, **SPLIT}), train).model.eval()
+    (users, _, _, _), *_ = list(test)
+    scores = model.full_sort_predict(users)
+    assert len(users["user_id"].unique()) == len(users)
+    assert scores.shape == (len(users), model.n_items) and torch.isfinite(scores).all()
