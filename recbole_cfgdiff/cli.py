@@ -66,7 +66,9 @@ def run_main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of RecBole's run_recbole.py, by the same names."""
-    parser.add_argument("--model", "-m", help="CFGDiffRec, DiffRec, RecBoleDiffRec or any model of RecBole's")
+    parser.add_argument(
+        "--model", "-m", help="CFGDiffRec, DiffRec, ForwardCFGDiffRec, RecBoleDiffRec or any model of RecBole's"
+    )
     parser.add_argument("--dataset", "-d", help="ml-100k, or a folder of atomic files below data_path (dataset/)")
     parser.add_argument("--config_files", default="", help='YAML files: "a.yaml b.yaml"')
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine (CUDA only)")
