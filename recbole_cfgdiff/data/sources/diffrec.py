@@ -1,7 +1,8 @@
 """The DiffRec authors' splits: ``train_list.npy``, ``valid_list.npy`` and ``test_list.npy``.
 
 Each array has rows of (user, item), a user's rows in time order. The split is kept exactly; the column ``position``
-counts a user's interactions through the three files and takes the place of a time.
+counts a user's interactions through the three files and takes the place of a time. It orders the rows of a file, not
+the files: on ML-1M the test rows follow the training rows, and the validation rows come last (docs/method.md).
 """
 
 from __future__ import annotations
