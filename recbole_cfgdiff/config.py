@@ -175,11 +175,6 @@ class Config(recbole.config.Config):
         )
 
 
-def general_eval_args() -> dict[str, Any]:
-    """The ``eval_args`` that general models have if none are given: of ``properties/overall.yaml``."""
-    return yaml.safe_load((PROPERTIES / "overall.yaml").read_text(encoding="utf-8"))["eval_args"]
-
-
 def parse_literal(text: str) -> Any:
     """The value of a Python literal (``0.1``, ``[1, 2]``, ``{'a': 1}``, ``None``), or of true and false in any case;
     any other text is itself. RecBole evaluates it as code."""

@@ -33,6 +33,7 @@ class CheckpointTrainer(Trainer):
       the epoch with the best validation score; ``last.pth`` is written at each evaluation and holds all that training
       goes on from: weights, optimisers, random states, the loader's order, the best score so far;
     - ``resume_checkpoint(last.pth)`` continues in that folder as if there had been no break;
+    - a model's ``after_step()``, if it has one, is called after every step of the optimiser;
     - a loss that is not finite stops training, and the message names the epoch;
     - Adam and AdamW update the weights in one pass over them (torch's ``fused``), with the same formula.
 
@@ -43,6 +44,9 @@ class CheckpointTrainer(Trainer):
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
         self.eval_collector = SparseCollector(config)
+        after_step: Callable[[], None] | None = getattr(model, "after_step", None)
+        if after_step is not None:
+            self.optimizer.register_step_post_hook(lambda *_: after_step())
         self._set_run_dir(Path(config["checkpoint_dir"]) / (config["run_name"] or make_run_name(config)))
         self._initial_marks = _marks(model)
         self._epoch = 0

@@ -138,7 +138,7 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
         (["--models=Pop", "--dataset=tiny", "--seed=3"], "seed: an experiment seeds its several runs"),
         (["--models=Pop", "--dataset=tiny", "--resume=saved/x"], "resume: an experiment"),
         (
-            ["--models=Pop,SASRec", "--dataset=tiny", "--train_neg_sample_args=None"],
+            ["--models=Pop,SASRec", "--dataset=tiny", "--eval_args={'split': {'LS': 'valid_and_test'}}"],
             "RecBole tests sequential models on other rows",
         ),
         (["--models=MultVAE,MultiVAE", "--dataset=tiny"], "MultVAE and MultiVAE are the same model"),

@@ -151,7 +151,7 @@ def test_full_ranking_gets_large_batches_unless_they_are_given():
         assert a_config(eval_args=f"{{'mode': '{mode}'}}", metrics="['NDCG']")["eval_batch_size"] == 4096
     # NeuMF predicts pair by pair: a batch of users x items would be held with embeddings.
     assert a_config("NeuMF")["eval_batch_size"] == 4096
-    assert a_config("SASRec", train_neg_sample_args=None)["eval_batch_size"] == 4096
+    assert a_config("SASRec", eval_args={"split": {"LS": "valid_and_test"}})["eval_batch_size"] == 4096
 
 
 def test_the_options_make_the_same_config_again():

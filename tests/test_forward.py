@@ -131,6 +131,7 @@ def test_the_average_is_what_scores_and_only_the_other_is_trained(tiny):
         optimizer.zero_grad()
         model.calculate_loss({"user_id": users}).backward()
         optimizer.step()
+        model.after_step()
     history = model.eval().histories.select(users)
     scores = model.score(history)
     with torch.no_grad():
@@ -162,9 +163,27 @@ def test_a_run_resumes_as_if_unbroken(tiny, monkeypatch):
     assert again["best_valid_score"] == whole["best_valid_score"]
 
 
-def test_new_users_are_scored(tiny):
+def test_nothing_of_held_out_users_enters_training(tiny):
+    config = Config("ForwardCFGDiffRec", tiny, ["properties/protocol/heldout_users.yaml"], QUIET)
+    _, train_data, _, test_data = quick_start._load_data(config)
+    model = quick_start._make_trainer(config, train_data).model
+    users = train_data.user_list["user_id"]
+    assert len(users) == 48 and not set(users.tolist()) & set(test_data.uid_list.tolist())
+    counts = torch.bincount(model.histories.select(users).items, minlength=model.n_items).clamp(min=1)
+    torch.testing.assert_close(model.root_item_weights, (counts / counts.float().mean()) ** -0.15)
     result = run("ForwardCFGDiffRec", tiny, ["properties/protocol/heldout_users.yaml"], {**QUIET, "epochs": 3})
-    assert result["test_result"]["ndcg@10"] > 0
+    assert 0 < result["test_result"]["ndcg@10"] < 1
+
+
+def test_without_an_average_the_latest_weights_score(tiny):
+    config = Config("ForwardCFGDiffRec", tiny, config_dict={**QUIET, "ema_decay": 0, "epochs": 1})
+    _, train_data, valid_data, _ = quick_start._load_data(config)
+    trainer = quick_start._make_trainer(config, train_data)
+    started = trainer.model.denoiser.output_layer.weight.detach().clone()
+    trainer.fit(train_data, valid_data, verbose=False)
+    model = trainer.model
+    assert not torch.equal(model.denoiser.output_layer.weight, started)
+    torch.testing.assert_close(model.scoring_denoiser.state_dict(), model.denoiser.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +194,8 @@ def test_new_users_are_scored(tiny):
         (["--recency_powers=[]"], ["recency_powers: expected at least one"]),
         (["--ema_decay=1.5"], ["ema_decay"]),
         (["--mean_type=eps"], ["mean_type: expected one of x0"]),
+        (["--sampling_steps=2"], ["sampling_steps: expected one of 0"]),
+        (["--time-aware=True"], ["recency_powers weight the past"]),
         ([NO_TIMES, "--eval_args={'order': 'RO'}"], ["has no column 'timestamp'", "load_col"]),
     ],
 )

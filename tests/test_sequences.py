@@ -8,11 +8,19 @@ import torch
 
 from recbole_cfgdiff import cli as command_line
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.config import Config, general_eval_args
+from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
+from recbole_cfgdiff.experiment.tune import plan_search
+from recbole_cfgdiff.quick_start import run
 
+RANKED = ["--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'full'}", "--metrics=['NDCG']", "--valid_metric=ndcg@10"]
+    "--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'full'}",
+    "--metrics=['NDCG']",
+    "--valid_metric=NDCG@10",
+]
 QUIET = {"show_progress": False, "state": "ERROR"}
-SPLIT = {"eval_args": general_eval_args()}
+LEAVE_OUT = {"eval_args": {"split": {"LS": "valid_and_test"}}}
 
 
 def load(model, dataset, **options):
@@ -35,7 +43,7 @@ def split_in_three(dataset):
 def test_the_users_targets_and_masks_are_a_general_model_s(is_given, tiny):
     name, options = split_in_three(tiny) if is_given else (tiny, {})
     _, *general = load("EASE", name, **options)
-    _, *sequential = load("SASRec", name, **options, **({} if is_given else SPLIT))
+    _, *sequential = load("SASRec", name, **options)
     for ours, theirs in zip(sequential[1:], general[1:]):
         got, wanted = list(ours), list(theirs)
         assert len(got) == len(wanted) == 1
@@ -46,7 +54,7 @@ def test_the_users_targets_and_masks_are_a_general_model_s(is_given, tiny):
 
 
 def test_sequences_are_the_training_rows_before(tiny):
-    _, train, _, test = load("SASRec", tiny, MAX_ITEM_LIST_LENGTH=5, **SPLIT)
+    _, train, _, test = load("SASRec", tiny, MAX_ITEM_LIST_LENGTH=5)
     _, general, _, _ = load("ForwardCFGDiffRec", tiny)
     model = quick_start._make_trainer(Config("ForwardCFGDiffRec", tiny, config_dict=QUIET), general).model
     items_of = [
@@ -66,28 +74,61 @@ def test_sequences_are_the_training_rows_before(tiny):
     assert seen == {(user, item) for user, items in enumerate(items_of) for item in items[1:]}
 
 
-def test_sequential_models_stand_beside_general_ones(tiny):
+@pytest.mark.parametrize("is_given", [False, True])
+def test_sequential_models_stand_beside_general_ones(is_given, tiny):
+    name, options = split_in_three(tiny) if is_given else (tiny, {})
     small = ["--hidden_size=8", "--inner_size=8", "--epochs=2", "--seeds=1", "--train_batch_size=256", "--state=ERROR"]
-    assert command_line.main(["compare", "--models=SASRec,GRU4Rec,Pop", "--dataset=tiny", "--output=out", *small]) == 0
+    small += [f"--{key}={value}" for key, value in options.items()]
+    assert (
+        command_line.main(["compare", "--models=SASRec,GRU4Rec,Pop", f"--dataset={name}", "--output=out", *small]) == 0
+    )
     results = pd.read_csv("out/results.csv")
     assert set(results["model"]) == {"SASRec", "GRU4Rec", "Pop"} and (results["status"] == "ended").all()
     assert (results["ndcg@10"] > 0).all()
 
 
 def test_a_split_for_sequences_only_is_left_to_recbole(tiny):
-    _, _, valid, _ = load("SASRec", tiny)
+    _, _, valid, _ = load("SASRec", tiny, **LEAVE_OUT)
     assert valid.is_sequential
-    with pytest.raises(Exception, match="on other rows"):
-        make_runs([Variant("SASRec", "SASRec", {"eval_args": {"split": {"LS": "valid_and_test"}}})], [tiny], 1)
+    with pytest.raises(ConfigError, match="on other rows"):
+        make_runs([Variant("SASRec", "SASRec", LEAVE_OUT)], [tiny], 1)
+
+
+def test_a_search_has_the_split_of_the_comparison(tiny):
+    Path("space.hyper").write_text("learning_rate choice [0.001]\n")
+    searched = plan_search("SASRec", tiny, Path("space.hyper")).config
+    (compared,) = make_runs([Variant("SASRec", "SASRec", {})], [tiny], 1)
+    general = Config("EASE", tiny).options["eval_args"]
+    assert searched.options["eval_args"] == compared.options["eval_args"] == general
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BERT4Rec", "CORE", "FPMC"])
+def test_users_without_training_rows_are_scored_and_other_models_work(model, tiny):
+    name, options = split_in_three(tiny)
+    rows = pd.read_csv("dataset/given/given.train.inter", sep="\t")
+    rows[rows["user_id:token"] != "u3"].to_csv("dataset/given/given.train.inter", sep="\t", index=False)
+    negatives = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    if model != "FPMC":
+        negatives = {"train_neg_sample_args": None}
+    result = run(model, name, None, {**QUIET, **options, **negatives, "epochs": 1})
+    assert 0 < result["test_result"]["ndcg@10"] < 1
+
+
+def test_negative_items_are_drawn_as_asked(tiny):
+    args = {"distribution": "popularity", "sample_num": 1, "alpha": 2.0}
+    _, train, _, _ = load("SASRec", tiny, loss_type="BPR", train_neg_sample_args=args)
+    assert train._sampler.distribution == "popularity" and train._sampler.alpha == 2.0
+    assert (next(iter(train))["neg_item_id"] > 0).all()
 
 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'uni10'}"], "only full ranking"),
+        (["--eval_args={'mode': 'uni10'}"], "only full ranking"),
+        (["--model=DIEN", *RANKED], "training rows of its own"),
         (
             [
-                "--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'order': 'RO'}",
+                "--eval_args={'order': 'RO'}",
                 "--load_col={'inter': ['user_id', 'item_id']}",
             ],
             "orders a sequence",
@@ -100,8 +141,8 @@ def test_mistakes_are_told(options, part, tiny, cli):
 
 
 def test_a_user_is_ranked_for_once(tiny):
-    _, train, _, test = load("SASRec", tiny, **SPLIT)
-    model = quick_start._make_trainer(Config("SASRec", tiny, config_dict={**QUIET, **SPLIT}), train).model.eval()
+    _, train, _, test = load("SASRec", tiny)
+    model = quick_start._make_trainer(Config("SASRec", tiny, config_dict=QUIET), train).model.eval()
     (users, _, _, _), *_ = list(test)
     scores = model.full_sort_predict(users)
     assert len(users["user_id"].unique()) == len(users)

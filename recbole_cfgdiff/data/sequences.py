@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import recbole.data.dataset
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
-from recbole.utils import ModelType
+from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from recbole_cfgdiff.errors import ConfigError
 
@@ -44,12 +45,22 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         dataset: a general ``recbole.data.dataset.Dataset`` with times.
 
     Raises:
-        ConfigError: for an evaluation other than full ranking, or without times.
+        ConfigError: for an evaluation other than full ranking, without times, or for a model with rows of its own.
     """
+    if hasattr(recbole.data.dataset, f"{config['model']}Dataset"):
+        raise ConfigError(
+            f"model {config['model']}: RecBole makes training rows of its own for it, which only its own split has; "
+            "give --eval_args=\"{'split': {'LS': 'valid_and_test'}}\""
+        )
     if set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError(f"model {config['model']}: under this split only full ranking is supported, set mode to full")
     if dataset.time_field not in dataset.inter_feat:
         raise ConfigError(f"model {config['model']}: no column {dataset.time_field!r} is loaded that orders a sequence")
+    for field in _names(config):
+        dataset.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+    dataset.set_field_property(
+        _names(config)[0], FeatureType.TOKEN_SEQ, FeatureSource.INTERACTION, config["MAX_ITEM_LIST_LENGTH"]
+    )
     parts = dataset.build()
     sampler = Sampler(["train", "valid", "test"], parts)
     train = parts[0]
@@ -60,7 +71,7 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     examples = _sequences(config, items, starts[users[targets]], targets)
     told = {train.uid_field: torch.from_numpy(users[targets]), train.iid_field: torch.from_numpy(items[targets])}
     examples.update(Interaction(told))
-    train_data = TrainDataLoader(config, train.copy(examples), sampler.set_phase("train"), shuffle=config["shuffle"])
+    train_data = TrainDataLoader(config, train.copy(examples), _negatives(config, parts), shuffle=config["shuffle"])
     histories.update(Interaction({train.uid_field: torch.arange(dataset.user_num)}))
     rankings = []
     for part, phase in zip(parts[1:], ("valid", "test")):
@@ -68,6 +79,14 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         ranked.user_feat = histories  # RecBole joins it to the users that are ranked for
         rankings.append(_Ranking(config, ranked, sampler.set_phase(phase)))
     return train_data, *rankings
+
+
+def _negatives(config: Any, parts: list[Any]) -> Any:
+    """What draws negative items of the training part, as ``train_neg_sample_args`` say; None if none are drawn."""
+    args = config["train_neg_sample_args"]
+    if args["distribution"] == "none":
+        return None
+    return Sampler(["train", "valid", "test"], parts, args["distribution"], args["alpha"]).set_phase("train")
 
 
 def _in_time_order(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +104,8 @@ def _sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndar
     starts = np.maximum(starts, ends - length)
     place = starts[:, None] + np.arange(length)
     sequences = np.where(place < ends[:, None], items[np.minimum(place, len(items) - 1)], 0)
-    columns = torch.from_numpy(sequences), torch.from_numpy(ends - starts)
+    # Who has no training row gets a sequence of the padding item: the models look at place length - 1.
+    columns = torch.from_numpy(sequences), torch.from_numpy(np.maximum(ends - starts, 1))
     return Interaction(dict(zip(_names(config), columns)))
 
 
@@ -104,6 +124,9 @@ class _AsOfAGeneralModel:
 
     def __getitem__(self, key: str) -> Any:
         return ModelType.GENERAL if key == "MODEL_TYPE" else self._config[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._config[key] = value
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)

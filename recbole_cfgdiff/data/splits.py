@@ -113,6 +113,7 @@ def hold_users_out(config: Any, dataset: Any, loaders: tuple[Any, Any, Any]) -> 
         dataset.id2token(dataset.uid_field, users), config["heldout_users"], config["heldout_seed"]
     )
     mask = torch.from_numpy(held_out)
+    train._dataset.held_out = mask  # for models that count something over the training rows
     targets = {"valid": valid, "test": test}[config["heldout_targets"]]
     return (
         UserDataLoader(config, train._dataset, train._sampler, users=torch.from_numpy(np.flatnonzero(~held_out))),
@@ -139,7 +140,7 @@ def _check_heldout_options(config: Any) -> None:
     if targets == "valid" and config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
         raise ConfigError("heldout_targets: the split has no validation part; set it to test")
     if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
-        able = ", ".join(["CFGDiffRec", *sorted(_FROM_HISTORIES)])
+        able = ", ".join(["CFGDiffRec", "ForwardCFGDiffRec", *sorted(_FROM_HISTORIES)])
         raise ConfigError(
             f"heldout_users: {config['model']} has parameters of its own for each user or fits all users at once; only "
             f"models that score from a history can be tested on new users: {able}"

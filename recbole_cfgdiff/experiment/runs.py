@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from recbole.utils import ModelType, argument_list
 
-from recbole_cfgdiff.config import Config, general_eval_args
+from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.sequences import needs_sequences
@@ -179,7 +179,7 @@ def make_runs(
         configs = {}
         for variant in variants:
             files, given = [*config_files, *variant.config_files], {**variant.options, **options}
-            config = configs[variant.label] = _make_config(variant.model, dataset, files, given)
+            config = configs[variant.label] = Config(variant.model, dataset, files, given)
             _check_fits_an_experiment(config)
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
         _check_comparable(configs)
@@ -197,14 +197,6 @@ def make_runs(
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
         for variant, config, hyperparameters in planned
     ]
-
-
-def _make_config(model: str, dataset: str, files: Sequence[str], options: dict[str, Any]) -> Config:
-    """The configuration; RecBole's sequential models are evaluated as the general ones are, unless told otherwise."""
-    config = Config(model, dataset, list(files), options)
-    if config["MODEL_TYPE"] is not ModelType.SEQUENTIAL or "eval_args" in config.external_config_dict:
-        return config
-    return Config(model, dataset, list(files), {**options, "eval_args": general_eval_args()})
 
 
 def _check_fits_an_experiment(config: Config) -> None:

@@ -37,6 +37,9 @@ class ForwardCFGDiffRec(CFGDiffRec):
         super().__init__(config, dataset)
         # The mean of the noise says nothing of the noise, so that there is nothing to start from with eps.
         read_choice(config, "mean_type", ["x0"])
+        read_choice(config, "sampling_steps", [0])
+        if config["time-aware"]:
+            raise ConfigError("time-aware: recency_powers weight the past by recency here; set time-aware to False")
         if dataset.time_field not in dataset.inter_feat:
             raise ConfigError(
                 f"ForwardCFGDiffRec: the data set {dataset.dataset_name} has no column {dataset.time_field!r} that "
@@ -46,7 +49,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
         self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
         self.recency_powers = read_numbers(config, "recency_powers")
         self.user_weight_power = read_number(config, "user_weight_power", 0)
-        counts = torch.bincount(self.histories.items, minlength=self.n_items).clamp(min=1).float()
+        counts = _count_items(dataset).clamp(min=1).float().to(self.device)
         item_weights = (counts / counts.mean()) ** -read_number(config, "item_weight_power", 0)
         self.register_buffer("root_item_weights", item_weights.sqrt(), persistent=False)
         self.averaged = diffusion.MovingAverage(self.denoiser, read_number(config, "ema_decay", 0, 1))
@@ -114,10 +117,9 @@ class ForwardCFGDiffRec(CFGDiffRec):
         target = replace(target, values=target.values * root[target.items])
         return diffusion.squared_errors(features, layer.weight * root[:, None], layer.bias * root, target)
 
-    def calculate_loss(self, interaction: Any) -> torch.Tensor:
-        """As of any model here; the weights of before this step enter the average."""
+    def after_step(self) -> None:
+        """Let the weights enter the average; the trainer calls it after every step of the optimiser."""
         self.averaged.update(self.denoiser)
-        return super().calculate_loss(interaction)
 
     def guidance_sweep(
         self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]
@@ -130,3 +132,11 @@ class ForwardCFGDiffRec(CFGDiffRec):
         if not isinstance(history, SparseRows):
             raise ValueError("history: expected SparseRows, entries in time order; a tensor does not tell their order")
         return super().guidance_sweep(history, guidance_scales)
+
+
+def _count_items(dataset: Any) -> torch.Tensor:
+    """Interactions of each item with the users who are trained on, int64, shape ``(n,)``."""
+    rows = dataset.inter_feat
+    users, items = rows[dataset.uid_field], rows[dataset.iid_field]
+    held_out = getattr(dataset, "held_out", None)
+    return torch.bincount(items if held_out is None else items[~held_out[users]], minlength=dataset.item_num)

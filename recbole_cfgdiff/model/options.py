@@ -52,11 +52,11 @@ def read_numbers(config: Any, key: str) -> list[float]:
     return [float(each) for each in value]
 
 
-def read_choice(config: Any, key: str, choices: Collection[str]) -> str:
+def read_choice(config: Any, key: str, choices: Collection[Any]) -> Any:
     """``config[key]`` as one of ``choices``."""
     value = config[key]
     if value not in choices:
-        raise _fail(key, f"one of {', '.join(choices)}", value)
+        raise _fail(key, f"one of {', '.join(map(str, choices))}", value)
     return value
 
 
