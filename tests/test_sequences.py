@@ -14,7 +14,7 @@ from recbole_cfgdiff.experiment.runs import Variant, make_runs
 from recbole_cfgdiff.experiment.tune import plan_search
 from recbole_cfgdiff.quick_start import run
 
-RANKED = ["--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'full'}", "--metrics=['NDCG']", "--valid_metric=ndcg@10"]
+RANKED = [
     "--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'full'}",
     "--metrics=['NDCG']",
     "--valid_metric=NDCG@10",
