@@ -306,10 +306,13 @@ def test_models_are_tuned_first_each_in_its_own_space_and_the_table_says_so(tiny
     [
         (["--models=EASE,DiffRec", "--learning_rate=0.01"], "learning_rate is both searched and given"),
         (["--models=EASE,EASE:mine.yaml"], "EASE and EASE:mine differ in nothing but what is tuned"),
+        (["--models=EASE:tuned.yaml,Pop"], "reg_weight is both searched and given"),
+        (["--models=DiffRec:tuned.yaml"], "tuned.yaml: its settings were chosen for EASE, not for DiffRec"),
     ],
 )
 def test_mistakes_in_a_search_are_told_before_the_first(arguments, message, tiny, command):
-    Path("mine.yaml").write_text("reg_weight: 77.0\n")
+    Path("mine.yaml").write_text("chosen_by: me\n")
+    Path("tuned.yaml").write_text("model: EASE\nreg_weight: 77.0\nchosen_by: a search\n")
     status, _, err = command("compare", *arguments, "--dataset=tiny", "--tune-budget=2", "--output=out")
     assert status == 2 and message in err and not Path("out").exists()
 

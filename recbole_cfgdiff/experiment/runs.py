@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from recbole.utils import ModelType, argument_list
 
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.config import Config, resolve_model
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.sequences import needs_sequences
@@ -260,8 +260,16 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
     Returns:
         ``chosen_by`` of the options where it is set, as in a file that a search wrote; otherwise ``given:`` with the
         files and options that set any; otherwise ``shipped YAML``.
+
+    Raises:
+        ConfigError: if they were chosen for another model.
     """
     if config["chosen_by"]:
+        of_model = config.external_config_dict.get("model")
+        if of_model and resolve_model(of_model) is not config.model_class:
+            raise ConfigError(
+                f"{', '.join(config_files)}: its settings were chosen for {of_model}, not for {config['model']}"
+            )
         return " ".join(str(config["chosen_by"]).split())
     foreign = {*_OF_THE_EXPERIMENT, *config.unread_options, "model", "dataset"}
     beside_the_data = Path(config["data_path"]) / f"{config['dataset']}.yaml"

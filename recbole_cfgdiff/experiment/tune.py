@@ -113,7 +113,8 @@ def plan_search(
     space = read_space(path)
     if max_evals is not None and max_evals < 1:
         raise ConfigError(f"max_evals: expected at least 1, got {max_evals}")
-    if clashes := sorted(set(space) & set(options)):
+    given = Config(model, dataset, list(config_files), options).external_config_dict
+    if clashes := sorted(set(space) & set(given)):
         raise ConfigError(f"{path}: {', '.join(clashes)} is both searched and given")
 
     def config_of(parameters: dict[str, Any]) -> Config:
