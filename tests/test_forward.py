@@ -154,7 +154,7 @@ def test_what_comes_next_is_found(chain):
     assert found["ForwardCFGDiffRec"] > 0.8 and found["ForwardCFGDiffRec"] > found["CFGDiffRec"] + 0.2
 
 
-def test_a_run_resumes_as_if_unbroken(tiny, monkeypatch):
+def test_a_run_resumes_as_if_unbroken(tiny):
     options = {**QUIET, "epochs": 6, "metric_decimal_place": 8}
     whole = run("ForwardCFGDiffRec", tiny, None, options)
     run("ForwardCFGDiffRec", tiny, None, {**options, "epochs": 3, "run_name": "half"})

@@ -47,6 +47,34 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     Raises:
         ConfigError: for an evaluation other than full ranking, without times, or for a model with rows of its own.
     """
+    _check(config, dataset)
+    sequence, length = _names(config)
+    dataset.set_field_property(
+        sequence, FeatureType.TOKEN_SEQ, FeatureSource.INTERACTION, config["MAX_ITEM_LIST_LENGTH"]
+    )
+    dataset.set_field_property(length, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+    parts = dataset.build()
+    users, items = _in_time_order(parts[0])
+    starts = np.searchsorted(users, np.arange(dataset.user_num + 1))
+
+    targets = np.flatnonzero(np.arange(len(users)) > starts[users])
+    examples = _sequences(config, items, starts[users[targets]], targets)
+    told = {dataset.uid_field: torch.from_numpy(users[targets]), dataset.iid_field: torch.from_numpy(items[targets])}
+    examples.update(Interaction(told))
+    train_data = TrainDataLoader(config, parts[0].copy(examples), _negatives(config, parts), shuffle=config["shuffle"])
+
+    histories = _sequences(config, items, starts[:-1], starts[1:])
+    histories.update(Interaction({dataset.uid_field: torch.arange(dataset.user_num)}))
+    sampler = Sampler(["train", "valid", "test"], parts)
+    rankings = []
+    for part, phase in zip(parts[1:], ("valid", "test")):
+        ranked = part.copy(part.inter_feat)
+        ranked.user_feat = histories  # RecBole joins it to the users that are ranked for
+        rankings.append(FullSortEvalDataLoader(_AsOfAGeneralModel(config), ranked, sampler.set_phase(phase)))
+    return train_data, *rankings
+
+
+def _check(config: Any, dataset: Any) -> None:
     if hasattr(recbole.data.dataset, f"{config['model']}Dataset"):
         raise ConfigError(
             f"model {config['model']}: RecBole makes training rows of its own for it, which only its own split has; "
@@ -56,29 +84,6 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         raise ConfigError(f"model {config['model']}: under this split only full ranking is supported, set mode to full")
     if dataset.time_field not in dataset.inter_feat:
         raise ConfigError(f"model {config['model']}: no column {dataset.time_field!r} is loaded that orders a sequence")
-    for field in _names(config):
-        dataset.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
-    dataset.set_field_property(
-        _names(config)[0], FeatureType.TOKEN_SEQ, FeatureSource.INTERACTION, config["MAX_ITEM_LIST_LENGTH"]
-    )
-    parts = dataset.build()
-    sampler = Sampler(["train", "valid", "test"], parts)
-    train = parts[0]
-    users, items = _in_time_order(train)
-    starts = np.searchsorted(users, np.arange(dataset.user_num + 1))
-    histories = _sequences(config, items, starts[:-1], starts[1:])
-    targets = np.flatnonzero(np.arange(len(users)) > starts[users])
-    examples = _sequences(config, items, starts[users[targets]], targets)
-    told = {train.uid_field: torch.from_numpy(users[targets]), train.iid_field: torch.from_numpy(items[targets])}
-    examples.update(Interaction(told))
-    train_data = TrainDataLoader(config, train.copy(examples), _negatives(config, parts), shuffle=config["shuffle"])
-    histories.update(Interaction({train.uid_field: torch.arange(dataset.user_num)}))
-    rankings = []
-    for part, phase in zip(parts[1:], ("valid", "test")):
-        ranked = part.copy(part.inter_feat)
-        ranked.user_feat = histories  # RecBole joins it to the users that are ranked for
-        rankings.append(_Ranking(config, ranked, sampler.set_phase(phase)))
-    return train_data, *rankings
 
 
 def _negatives(config: Any, parts: list[Any]) -> Any:
@@ -109,15 +114,8 @@ def _sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndar
     return Interaction(dict(zip(_names(config), columns)))
 
 
-class _Ranking(FullSortEvalDataLoader):
-    """RecBole's full ranking as of a general model: each user once, with masks."""
-
-    def __init__(self, config: Any, dataset: Any, sampler: Any) -> None:
-        super().__init__(_AsOfAGeneralModel(config), dataset, sampler)
-
-
 class _AsOfAGeneralModel:
-    """A configuration whose ``MODEL_TYPE`` is general."""
+    """A configuration whose ``MODEL_TYPE`` is general, by which RecBole ranks for each user once, with masks."""
 
     def __init__(self, config: Any) -> None:
         self._config = config

@@ -12,7 +12,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class MovingAverage(nn.Module, Generic[Network]):
-    """A copy of a network that follows the original's weights (Polyak & Juditsky 1992, by Ho et al. 2020's decay).
+    """A copy of a network that follows the original's weights, as Ho et al. 2020 (App. B) sample from one.
 
     The ``n``-th update (``n = 0, 1, ...``) is ``average = d average + (1 - d) weights`` with
     ``d = min(decay, (1 + n) / (10 + n))``: the random weights at the start are soon forgotten (the rule of TensorFlow's

@@ -35,10 +35,14 @@ class CFGDiffRec(DiffRec):
     def _time_embedding_size(self, config: Any) -> int:
         return super()._time_embedding_size(config) if read_flag(config, "time_embedding") else 0
 
-    def _make_guidance_encoder(self, config: Any, output_size: int, n_inputs: int = 1) -> nn.Module:
+    def _guidance_size(self, config: Any) -> int:
+        """Columns of the guidance that ``training_example`` and ``inference_start`` give."""
+        return self.n_items
+
+    def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module:
         return diffusion.make_guidance_encoder(
             read_choice(config, "guidance_encoder", GUIDANCE_ENCODERS),
-            n_inputs * self.n_items,
+            self._guidance_size(config),
             read_integer(config, "guidance_embedding_size", minimum=1),
             output_size,
         )

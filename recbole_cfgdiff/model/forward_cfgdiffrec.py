@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
@@ -23,9 +22,8 @@ class ForwardCFGDiffRec(CFGDiffRec):
     are the guidance. For inference the whole history is the guidance, and the reverse process starts from the noise's
     mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
 
-    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``recency_powers``,
-    ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains
-    each.
+    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``recency_powers``, ``user_weight_power``,
+    ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains each.
 
     Raises:
         ConfigError: on a hyperparameter out of its range, or if the data set has no times.
@@ -47,7 +45,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
             )
         self.cut_min = read_number(config, "cut_min", 0, 1)
         self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
-        self.recency_powers = read_numbers(config, "recency_powers")
+        self.recency_powers = _read_recency_powers(config)
         self.user_weight_power = read_number(config, "user_weight_power", 0)
         counts = _count_items(dataset).clamp(min=1).float().to(self.device)
         item_weights = (counts / counts.mean()) ** -read_number(config, "item_weight_power", 0)
@@ -60,11 +58,8 @@ class ForwardCFGDiffRec(CFGDiffRec):
         """The one with the averaged weights."""
         return self.averaged.network
 
-    def _make_guidance_encoder(self, config: Any, output_size: int, n_inputs: int = 1) -> nn.Module:
-        powers = read_numbers(config, "recency_powers")
-        if not powers:
-            raise ConfigError("recency_powers: expected at least one number, such as [0.5]")
-        return super()._make_guidance_encoder(config, output_size, n_inputs=len(powers))
+    def _guidance_size(self, config: Any) -> int:
+        return self.n_items * len(_read_recency_powers(config))
 
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """The items after a cut, guided by those before it. Shapes as in DiffRec.
@@ -77,9 +72,8 @@ class ForwardCFGDiffRec(CFGDiffRec):
         share = torch.empty(len(users), device=counts.device).uniform_(self.cut_min, self.cut_max)
         cut = torch.minimum((share * counts).long(), counts - 1)
         is_past = history.places() < cut[history.row]
-        past = replace(history, values=history.values * is_past)
-        guidance = self._guidance(past, cut)
-        return replace(history, values=history.values * ~is_past), guidance
+        past, future = (replace(history, values=history.values * chosen) for chosen in (is_past, ~is_past))
+        return future, self._guidance(past, cut)
 
     def inference_start(self, history: SparseRows) -> tuple[SparseRows, SparseRows]:
         """The mean of the noise, guided by the history. Shapes as in DiffRec."""
@@ -99,23 +93,16 @@ class ForwardCFGDiffRec(CFGDiffRec):
         weighted = (replace(past, values=past.values * distance**-power) for power in self.recency_powers)
         return SparseRows.beside([rows.normalised() for rows in weighted])
 
-    def losses(
-        self,
-        x_start: SparseRows,
-        guidance: SparseRows | None,
-        t: torch.Tensor,
-        noise: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """CFGDiffRec's losses, of a user with ``m`` items after the cut times ``m^-user_weight_power``."""
-        losses = super().losses(x_start, guidance, t, noise)
-        return losses * x_start.counts().clamp(min=1).to(losses.dtype) ** -self.user_weight_power
-
     def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
-        """``sum_i w_i (W_o a + b_o - target)_i^2``, as the plain error of everything times ``sqrt(w_i)``."""
+        """``m^-user_weight_power sum_i w_i (W_o a + b_o - target)_i^2`` for each user, ``m`` the items of its target.
+
+        As the plain error of everything times ``sqrt(w_i)``. Shapes as in DiffRec.
+        """
         assert isinstance(target, SparseRows)  # x_start
         root, layer = self.root_item_weights, self.denoiser.output_layer
-        target = replace(target, values=target.values * root[target.items])
-        return diffusion.squared_errors(features, layer.weight * root[:, None], layer.bias * root, target)
+        scaled = replace(target, values=target.values * root[target.items])
+        errors = diffusion.squared_errors(features, layer.weight * root[:, None], layer.bias * root, scaled)
+        return errors * target.counts().clamp(min=1).to(errors.dtype) ** -self.user_weight_power
 
     def after_step(self) -> None:
         """Let the weights enter the average; the trainer calls it after every step of the optimiser."""
@@ -132,6 +119,13 @@ class ForwardCFGDiffRec(CFGDiffRec):
         if not isinstance(history, SparseRows):
             raise ValueError("history: expected SparseRows, entries in time order; a tensor does not tell their order")
         return super().guidance_sweep(history, guidance_scales)
+
+
+def _read_recency_powers(config: Any) -> list[float]:
+    powers = read_numbers(config, "recency_powers")
+    if not powers:
+        raise ConfigError("recency_powers: expected at least one number, such as [0.5]")
+    return powers
 
 
 def _count_items(dataset: Any) -> torch.Tensor:
