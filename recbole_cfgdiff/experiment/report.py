@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+from recbole.evaluator.register import smaller_metrics
 
 from recbole_cfgdiff.errors import TrainingError
 from recbole_cfgdiff.experiment import figures
 from recbole_cfgdiff.experiment.figures import Drawing
 from recbole_cfgdiff.experiment.files import write_text
+from recbole_cfgdiff.experiment.learning import time_to_quality
 from recbole_cfgdiff.experiment.metrics import (
     by_history_length,
     by_popularity,
@@ -58,6 +60,7 @@ class Section(NamedTuple):
         groups: metrics by group: ``model``, ``by``, ``group``, ``members``, ``value``, means over the seeds.
         beyond: beyond-accuracy metrics, means over the seeds, a row a model.
         costs: likewise seconds, epochs, parameters and memory.
+        learning: of ``time_to_quality``, of the models that were validated.
         drawings: the figures.
     """
 
@@ -68,6 +71,7 @@ class Section(NamedTuple):
     groups: pd.DataFrame
     beyond: pd.DataFrame
     costs: pd.DataFrame
+    learning: pd.DataFrame
     drawings: list[Drawing]
 
 
@@ -83,6 +87,7 @@ def make_section(results: Results, dataset: str) -> Section:
     summary = summarise(results, dataset, metrics)
     by_model = rows.groupby("model", sort=False)
     groups = _groups(results, runs, metric if is_per_user(metric) else f"ndcg@{k}", k)
+    curves = _curves(results, runs)
     return Section(
         summary,
         metric,
@@ -91,7 +96,8 @@ def make_section(results: Results, dataset: str) -> Section:
         groups,
         by_model[beyond].mean(),
         by_model[[name for name in _COSTS if name in rows]].mean().rename(columns=_COSTS),
-        _drawings(results, runs, rows, groups, metric, k),
+        time_to_quality(curves, bigger=split_metric(metric)[0] not in smaller_metrics),
+        _drawings(results, runs, rows, groups, curves, metric, k),
     )
 
 
@@ -108,15 +114,27 @@ def _groups(results: Results, runs: Sequence[Run], metric: str, k: int) -> pd.Da
     return pd.concat(tables).groupby(by, sort=False)[["members", "value"]].mean().reset_index()
 
 
-def _drawings(
-    results: Results, runs: Sequence[Run], rows: pd.DataFrame, groups: pd.DataFrame, metric: str, k: int
-) -> list[Drawing]:
-    dataset, models = runs[0].dataset, list(dict.fromkeys(run.label for run in runs))
+def _curves(results: Results, runs: Sequence[Run]) -> dict[str, list[pd.DataFrame]]:
+    """The learning curves by label, a table a seed, of the runs that were validated."""
     curves: dict[str, list[pd.DataFrame]] = {}
-    sweeps: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         if len(curve := results.curve(run)):
             curves.setdefault(run.label, []).append(curve)
+    return curves
+
+
+def _drawings(
+    results: Results,
+    runs: Sequence[Run],
+    rows: pd.DataFrame,
+    groups: pd.DataFrame,
+    curves: dict[str, list[pd.DataFrame]],
+    metric: str,
+    k: int,
+) -> list[Drawing]:
+    dataset, models = runs[0].dataset, list(dict.fromkeys(run.label for run in runs))
+    sweeps: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
         if (sweep := results.sweep(run)) is not None:
             sweeps.setdefault(run.label, []).append(sweep)
     drawings = [figures.learning_curves(curves, models, metric, dataset)] if curves else []
@@ -135,14 +153,16 @@ def _drawings(
 
 
 def write_tables(results: Results, sections: Sequence[Section], output: Path) -> None:
-    """Write ``results.csv``, ``summary.csv``, ``.md`` and ``.tex``, ``comparisons.csv``, ``groups.csv``, and of guided
-    models ``sweeps.csv``."""
+    """Write ``results.csv``, ``summary.csv``, ``.md`` and ``.tex``, ``comparisons.csv``, ``groups.csv``,
+    ``learning.csv``, and of guided models ``sweeps.csv``."""
     write_text(output / "results.csv", results.table.to_csv(index=False))
     write_text(output / "summary.csv", pd.concat([to_csv(each.summary) for each in sections]).to_csv(index=False))
     comparisons = [each.summary.comparisons.assign(dataset=each.summary.dataset) for each in sections]
     write_text(output / "comparisons.csv", pd.concat(comparisons).to_csv(index=False))
     groups = [each.groups.assign(dataset=each.summary.dataset) for each in sections]
     write_text(output / "groups.csv", pd.concat(groups).to_csv(index=False))
+    learning = [each.learning.assign(dataset=each.summary.dataset) for each in sections]
+    write_text(output / "learning.csv", pd.concat(learning).to_csv(index=False))
     if len(sweeps := results.sweeps()):
         write_text(output / "sweeps.csv", sweeps.to_csv(index=False))
     write_text(output / "summary.md", "\n".join(map(_markdown, sections)))
@@ -227,6 +247,8 @@ def _for_page(section: Section) -> dict[str, Any]:
         "compared": compared,
         "beyond": _frame_for_page(section.beyond, digits=4),
         "costs": _frame_for_page(section.costs, digits=1),
+        "metric": section.metric,
+        "learning": _learning_for_page(section.learning),
         "drawings": [(drawing.name, drawing.caption, drawing.data_uri()) for drawing in section.drawings],
     }
 
@@ -236,6 +258,19 @@ def _frame_for_page(table: pd.DataFrame, digits: int) -> tuple[list[str], list[l
         [str(label), *(f"{value:,.{digits}f}" for value in row)] for label, row in zip(table.index, table.to_numpy())
     ]
     return ["model", *table.columns], rows
+
+
+def _learning_for_page(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    labels = list(dict.fromkeys(table["model"]))
+    cells = {(row.model, row.as_good_as): _arrival(row) for row in table.itertuples()}
+    return ["model", *labels], [[label, *(cells[label, other] for other in labels)] for label in labels]
+
+
+def _arrival(row: Any) -> str:
+    if not row.reached:
+        return "never"
+    seeds = "" if row.reached == row.seeds else f" ({row.reached} of {row.seeds} seeds)"
+    return f"{row.epochs:,.1f}; {row.seconds:,.1f} s{seeds}"
 
 
 def _shown(value: Any) -> str:
