@@ -1,0 +1,251 @@
+"""The alternatives that the paper tried beside its model (Buchanan et al., Sec. IV-B), each measured against it.
+
+What came of it is in docs/alternatives.md; none has earned a place in the package. As an example this shows how a
+variant of CFGDiffRec is written and registered.
+
+    python examples/paper_alternatives.py --dataset=ml-100k --seeds=5 --output=docs/alternatives/ml-100k.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from recbole_cfgdiff.diffusion import Denoiser, SparseRows
+from recbole_cfgdiff.experiment.files import write_text
+from recbole_cfgdiff.experiment.runs import FIRST_SEED
+from recbole_cfgdiff.model import MODELS, CFGDiffRec
+from recbole_cfgdiff.model.histories import Histories
+from recbole_cfgdiff.model.options import read_sizes
+from recbole_cfgdiff.quick_start import prepare
+
+ATTENTION_SIZE = 64  # width of both attentions; the paper gives none
+LONGEST = 200  # the latest items that attention sees
+LIKED = 4  # the least rating that is an interaction in the paper's "clean" setting (Sec. IV-A)
+
+
+class Tokens(NamedTuple):
+    """Items as tokens: embeddings of shape ``(B, L, d)``, and which places are empty, bool, shape ``(B, L)``."""
+
+    embeddings: torch.Tensor
+    is_empty: torch.Tensor
+
+
+class ItemTokens(nn.Module):
+    """The latest items of a history as tokens, with embeddings of the items and of the places, the latest first."""
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__()
+        self.items = nn.Embedding(n_items, ATTENTION_SIZE)
+        self.places = nn.Embedding(LONGEST, ATTENTION_SIZE)
+
+    def forward(self, history: SparseRows) -> Tokens:
+        place = history.counts()[history.row] - 1 - history.places()
+        shown = (history.values != 0) & (place >= 0) & (place < LONGEST)
+        row, place, items = history.row[shown], place[shown], history.items[shown]
+        shape = (len(history), int(place.max()) + 1 if len(place) else 1)
+        embeddings = self.items.weight.new_zeros((*shape, ATTENTION_SIZE))
+        embeddings = embeddings.index_put((row, place), self.items(items) + self.places(place))
+        is_empty = torch.ones(shape, dtype=torch.bool, device=row.device).index_put(
+            (row, place), torch.zeros_like(shown[shown])
+        )
+        return Tokens(embeddings, is_empty)
+
+
+class SelfAttentionGuidance(nn.Module):
+    """Self-attention over the history, then the mean of its tokens; no token, no guidance."""
+
+    def __init__(self, n_items: int, output_size: int) -> None:
+        super().__init__()
+        self.tokens = ItemTokens(n_items)
+        self.layer = nn.TransformerEncoderLayer(ATTENTION_SIZE, 2, 2 * ATTENTION_SIZE, dropout=0.1, batch_first=True)
+        self.projection = nn.Linear(ATTENTION_SIZE, output_size, bias=False)
+
+    def forward(self, history: SparseRows) -> torch.Tensor:
+        """Shape ``(B, n)`` to ``(B, output_size)``."""
+        embeddings, is_empty = self.tokens(history)
+        nothing = is_empty.all(dim=1, keepdim=True)
+        attended = self.layer(embeddings, src_key_padding_mask=is_empty & ~nothing)
+        is_token = (~is_empty).unsqueeze(-1)
+        return self.projection((attended * is_token).sum(dim=1) / is_token.sum(dim=1).clamp(min=1))
+
+
+class SelfAttentionCFGDiffRec(CFGDiffRec):
+    """CFGDiffRec guided by self-attention over the history."""
+
+    def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module:
+        return SelfAttentionGuidance(self.n_items, output_size)
+
+
+class CrossAttentionDenoiser(Denoiser):
+    """The first layer asks the guidance: its sum is the query, the items of the guidance are keys and values."""
+
+    def __init__(self, n_items: int, dims_dnn: list[int], **options: Any) -> None:
+        super().__init__(n_items, dims_dnn, **options)
+        self.tokens = ItemTokens(n_items)
+        self.query = nn.Linear(dims_dnn[0], ATTENTION_SIZE, bias=False)
+        # A key and value of zeros beside the items', and no biases: null guidance adds exactly nothing.
+        self.attention = nn.MultiheadAttention(ATTENTION_SIZE, 2, bias=False, add_zero_attn=True, batch_first=True)
+        self.answer = nn.Linear(ATTENTION_SIZE, dims_dnn[0], bias=False)
+
+    def encode(self, guidance: SparseRows | None) -> Any:  # type: ignore[override]
+        """The items as tokens; the null guidance stays None."""
+        return None if guidance is None else self.tokens(guidance)
+
+    def features(self, x_t: Any, t: torch.Tensor, guidance_code: Any = None) -> torch.Tensor:
+        """As of any denoiser, ``guidance_code`` being of ``encode``."""
+        first = self.project(x_t) + self.step_bias(t)
+        if guidance_code is not None:
+            keys, is_empty = guidance_code
+            query = self.query(self.activation(first)).unsqueeze(1)
+            attended, _ = self.attention(query, keys, keys, key_padding_mask=is_empty, need_weights=False)
+            first = first + self.answer(attended.squeeze(1))
+        return self.activations(first)
+
+
+class CrossAttentionCFGDiffRec(CFGDiffRec):
+    """CFGDiffRec whose input attends to the guidance."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.denoiser = CrossAttentionDenoiser(
+            self.n_items,
+            read_sizes(config, "dims_dnn"),
+            embedding_size=self.denoiser.embedding_size,
+            dropout_prob=self.denoiser.dropout_prob,
+        )
+        self.runs_in_hidden_space = False  # the answer depends on x_t, item by item
+
+
+class SignedCFGDiffRec(CFGDiffRec):
+    """CFGDiffRec whose guidance also has what the user disliked before the last training row, as -1."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.histories = with_dislikes(config, dataset).to(self.device)
+
+    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
+        """The liked items, guided by all. Shapes as in CFGDiffRec."""
+        signed = self.histories.select(users)
+        return liked(signed), self._guidance(signed)
+
+    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows]:
+        """Shapes as in CFGDiffRec."""
+        x_T, _ = super().inference_start(liked(history))
+        return x_T, self._guidance(history)
+
+    def _guidance(self, signed: SparseRows) -> SparseRows:
+        return signed
+
+
+class TwoChannelCFGDiffRec(SignedCFGDiffRec):
+    """The same with the dislikes beside the liked items, with weights of their own."""
+
+    def _guidance_size(self, config: Any) -> int:
+        return 2 * self.n_items
+
+    def _guidance(self, signed: SparseRows) -> SparseRows:
+        return SparseRows.beside([liked(signed), replace(signed, values=(-signed.values).clamp(min=0))])
+
+
+def liked(signed: SparseRows) -> SparseRows:
+    """The entries above 0; the others become padding."""
+    return replace(signed, values=signed.values.clamp(min=0))
+
+
+def with_dislikes(config: Any, dataset: Any) -> Histories:
+    """The training histories with, as -1, the items that a user rated below ``LIKED`` before the last training row."""
+    name = dataset.dataset_name
+    raw = pd.read_csv(Path(config["data_path"]) / f"{name}.inter", sep="\t")
+    raw.columns = [column.partition(":")[0] for column in raw.columns]
+    raw = raw[raw[config["RATING_FIELD"]] < LIKED]
+    users = raw[dataset.uid_field].astype(str).map(dataset.field2token_id[dataset.uid_field])
+    items = raw[dataset.iid_field].astype(str).map(dataset.field2token_id[dataset.iid_field])
+    known = (users.notna() & items.notna()).to_numpy()
+    users, items = users[known].to_numpy(dtype=np.int64), items[known].to_numpy(dtype=np.int64)
+    times = raw[dataset.time_field][known].to_numpy(dtype=np.float32)  # RecBole's precision
+
+    trained = {field: dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field)}
+    last = np.full(dataset.user_num, -np.inf, dtype=np.float32)
+    np.maximum.at(last, trained[dataset.uid_field], dataset.inter_feat[dataset.time_field].numpy())
+    before = times < last[users]
+    all_users = np.concatenate([trained[dataset.uid_field], users[before]])
+    all_items = np.concatenate([trained[dataset.iid_field], items[before]])
+    values = np.concatenate([np.ones(len(trained[dataset.uid_field])), -np.ones(before.sum())])
+    order = np.argsort(all_users, kind="stable")
+    offsets = np.concatenate([[0], np.bincount(all_users, minlength=dataset.user_num).cumsum()])
+    return Histories(
+        torch.as_tensor(offsets),
+        torch.as_tensor(all_items[order]),
+        torch.as_tensor(values[order], dtype=torch.float32),
+        dataset.item_num,
+    )
+
+
+RAW = {"guidance_encoder": "raw"}
+VARIANTS: dict[str, tuple[type[CFGDiffRec], dict[str, Any]]] = {
+    "raw guidance": (CFGDiffRec, RAW),
+    "embedded guidance": (CFGDiffRec, {"guidance_encoder": "embedding"}),
+    "cross-attention": (CrossAttentionCFGDiffRec, {}),
+    "self-attention": (SelfAttentionCFGDiffRec, {}),
+    "dislikes as -1": (SignedCFGDiffRec, RAW),
+    "dislikes as a channel": (TwoChannelCFGDiffRec, RAW),
+    "1000 hidden units": (CFGDiffRec, {**RAW, "dims_dnn": [1000]}),
+    "two hidden layers of 1000": (CFGDiffRec, {**RAW, "dims_dnn": [1000, 1000]}),
+}
+
+
+def register(model: type[CFGDiffRec]) -> None:
+    """Let ``--model`` and ``Config`` find a model of one's own by its name."""
+    MODELS[model.__name__] = model
+
+
+def measure(name: str, dataset: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Train and test a variant: a row of the table."""
+    model, of_variant = VARIANTS[name]
+    register(model)
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = {"show_progress": False, "state": "WARNING"}
+        given = {**of_variant, **options, **quiet, "seed": seed, "checkpoint_dir": folder}
+        prepared = prepare(model.__name__, dataset, None, given)
+        result = prepared.fit_and_test()
+        return {
+            "variant": name,
+            "dataset": dataset,
+            "seed": seed,
+            "parameters": sum(weight.numel() for weight in prepared.trainer.model.parameters()),
+            "epochs": len(prepared.trainer.train_loss_dict),
+            **{f"valid_{metric}": value for metric, value in result["best_valid_result"].items()},
+            **result["test_result"],
+        }
+
+
+def main() -> None:
+    """Measure every variant with every seed, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--seeds", type=int, default=5, help="2020, 2021, ..., so many")
+    parser.add_argument("--epochs", type=int, default=300, help="at most; training stops as RecBole's does")
+    parser.add_argument("--output", type=Path, required=True, help="a CSV file")
+    arguments = parser.parse_args()
+    rows = []
+    for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
+        for name in VARIANTS:
+            rows.append(measure(name, arguments.dataset, seed, {"epochs": arguments.epochs}))
+            print(f"{name}, seed {seed}: validation ndcg@10 {rows[-1]['valid_ndcg@10']:.4f}", flush=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.output, pd.DataFrame(rows).to_csv(index=False))
+    columns = ["valid_ndcg@10", "ndcg@10", "recall@10", "parameters"]
+    print(pd.DataFrame(rows).groupby("variant", sort=False)[columns].agg(["mean", "std"]).round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
