@@ -54,9 +54,8 @@ class ItemTokens(nn.Module):
         shape = (len(history), int(place.max()) + 1 if len(place) else 1)
         embeddings = self.items.weight.new_zeros((*shape, ATTENTION_SIZE))
         embeddings = embeddings.index_put((row, place), self.items(items) + self.places(place))
-        is_empty = torch.ones(shape, dtype=torch.bool, device=row.device).index_put(
-            (row, place), torch.zeros_like(shown[shown])
-        )
+        is_empty = torch.ones(shape, dtype=torch.bool, device=row.device)
+        is_empty[row, place] = False
         return Tokens(embeddings, is_empty)
 
 
@@ -96,8 +95,8 @@ class CrossAttentionDenoiser(Denoiser):
         self.attention = nn.MultiheadAttention(ATTENTION_SIZE, 2, bias=False, add_zero_attn=True, batch_first=True)
         self.answer = nn.Linear(ATTENTION_SIZE, dims_dnn[0], bias=False)
 
-    def encode(self, guidance: SparseRows | None) -> Any:  # type: ignore[override]
-        """The items as tokens; the null guidance stays None."""
+    def encode(self, guidance: torch.Tensor | SparseRows | None) -> Any:
+        """``SparseRows`` as ``Tokens``; the null guidance stays None."""
         return None if guidance is None else self.tokens(guidance)
 
     def features(self, x_t: Any, t: torch.Tensor, guidance_code: Any = None) -> torch.Tensor:
