@@ -32,6 +32,11 @@ def test_seeds_that_do_not_get_there_are_told():
     assert list(row) == ["A", "B", 2, 1, 2, 2, 20]
 
 
+def test_equal_scores_are_as_good_as_their_mean():
+    table = time_to_quality({"A": [curve(0.1)], "B": [curve(0.1)] * 3}, bigger=True)
+    assert sum([0.1] * 3) / 3 > 0.1 and (table["reached"] == table["seeds"]).all()
+
+
 def test_without_validation_there_are_no_rows(tmp_path):
     assert time_to_quality({}, bigger=True).empty
     run = write_run(tmp_path, "A", 2020, [1, 0])

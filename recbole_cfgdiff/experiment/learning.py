@@ -28,7 +28,7 @@ def time_to_quality(curves: Mapping[str, Sequence[pd.DataFrame]], bigger: bool) 
     rows = []
     for label, tables in signed.items():
         for other, scores in bests.items():
-            mean = sum(scores) / len(scores)
+            mean = round(sum(scores) / len(scores), 12)  # that of equal scores is not to be above them
             targets = scores if other == label else [mean] * len(tables)
             arrivals = [table[table["score"] >= target] for table, target in zip(tables, targets)]
             first = pd.DataFrame([table.iloc[0] for table in arrivals if len(table)], columns=["epoch", "seconds"])
