@@ -1,9 +1,9 @@
 """The alternatives that the paper tried beside its model (Buchanan et al., Sec. IV-B), each measured against it.
 
-Results are to be in docs/alternatives.md; until then none is in the package. As an example this shows how a
-variant of CFGDiffRec is written and registered.
+What came of it is in docs/alternatives.md. As an example this shows how a variant of CFGDiffRec is written and
+registered.
 
-    python examples/paper_alternatives.py --dataset=ml-100k --seeds=5 --output=docs/alternatives/ml-100k.csv
+    python examples/paper_alternatives.py --dataset=ml-100k --seeds=3 --output=docs/alternatives/ml-100k.csv
 """
 
 from __future__ import annotations
