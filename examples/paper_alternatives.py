@@ -8,8 +8,6 @@ registered.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from measuring import Variants, measure_all
 from torch import nn
 
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
-from recbole_cfgdiff.experiment.files import write_text
-from recbole_cfgdiff.experiment.runs import FIRST_SEED
-from recbole_cfgdiff.model import MODELS, CFGDiffRec
+from recbole_cfgdiff.model import CFGDiffRec
 from recbole_cfgdiff.model.histories import Histories
 from recbole_cfgdiff.model.options import read_sizes
-from recbole_cfgdiff.quick_start import prepare
 
 ATTENTION_SIZE = 64  # width of both attentions; the paper gives none
 LONGEST = 200  # the latest items that attention sees
@@ -190,7 +186,7 @@ def with_dislikes(config: Any, dataset: Any) -> Histories:
 
 
 RAW = {"guidance_encoder": "raw"}
-VARIANTS: dict[str, tuple[type[CFGDiffRec], dict[str, Any]]] = {
+VARIANTS: Variants = {
     "raw guidance": (CFGDiffRec, RAW),
     "embedded guidance": (CFGDiffRec, {"guidance_encoder": "embedding"}),
     "cross-attention": (CrossAttentionCFGDiffRec, {}),
@@ -202,49 +198,5 @@ VARIANTS: dict[str, tuple[type[CFGDiffRec], dict[str, Any]]] = {
 }
 
 
-def register(model: type[CFGDiffRec]) -> None:
-    """Let ``--model`` and ``Config`` find a model of one's own by its name."""
-    MODELS[model.__name__] = model
-
-
-def measure(name: str, dataset: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Train and test a variant: a row of the table."""
-    model, of_variant = VARIANTS[name]
-    register(model)
-    with tempfile.TemporaryDirectory() as folder:
-        quiet = {"show_progress": False, "state": "WARNING"}
-        given = {**of_variant, **options, **quiet, "seed": seed, "checkpoint_dir": folder}
-        prepared = prepare(model.__name__, dataset, None, given)
-        result = prepared.fit_and_test()
-        return {
-            "variant": name,
-            "dataset": dataset,
-            "seed": seed,
-            "parameters": sum(weight.numel() for weight in prepared.trainer.model.parameters()),
-            "epochs": len(prepared.trainer.train_loss_dict),
-            **{f"valid_{metric}": value for metric, value in result["best_valid_result"].items()},
-            **result["test_result"],
-        }
-
-
-def main() -> None:
-    """Measure every variant with every seed, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="ml-100k")
-    parser.add_argument("--seeds", type=int, default=5, help="2020, 2021, ..., so many")
-    parser.add_argument("--epochs", type=int, default=300, help="at most; training stops as RecBole's does")
-    parser.add_argument("--output", type=Path, required=True, help="a CSV file")
-    arguments = parser.parse_args()
-    rows = []
-    for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
-        for name in VARIANTS:
-            rows.append(measure(name, arguments.dataset, seed, {"epochs": arguments.epochs}))
-            print(f"{name}, seed {seed}: validation ndcg@10 {rows[-1]['valid_ndcg@10']:.4f}", flush=True)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.output, pd.DataFrame(rows).to_csv(index=False))
-    columns = ["valid_ndcg@10", "ndcg@10", "recall@10", "parameters"]
-    print(pd.DataFrame(rows).groupby("variant", sort=False)[columns].agg(["mean", "std"]).round(4).to_string())
-
-
 if __name__ == "__main__":
-    main()
+    measure_all(VARIANTS, __doc__.splitlines()[0])

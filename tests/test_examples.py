@@ -1,7 +1,8 @@
-"""The examples run, and the paper's alternatives do what their names say."""
+"""The examples run, and the variants in them do what their names say."""
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,13 @@ import torch
 from conftest import write_inter
 from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.diffusion import SparseRows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+import latent_diffusion
+import measuring
+from latent_diffusion import ClusteredAutoencoder
+
 import paper_alternatives
 from paper_alternatives import VARIANTS
 
@@ -35,7 +41,7 @@ def rated(empty_folder):
 
 def a_model(name, dataset):
     model, options = VARIANTS[name]
-    paper_alternatives.register(model)
+    measuring.register(model)
     config = Config(model.__name__, dataset, config_dict={**RATED, **options, "state": "ERROR", "show_progress": False})
     _, train_data, _, _ = quick_start._load_data(config)
     return quick_start._make_trainer(config, train_data).model.eval(), train_data
@@ -75,15 +81,40 @@ def tokens(dataset, is_item):
     return {dataset.id2token("item_id", int(item)) for item in is_item.nonzero()}
 
 
-def test_every_alternative_is_measured(rated, empty_folder, monkeypatch, capsys):
-    monkeypatch.setattr(paper_alternatives, "VARIANTS", dict(list(VARIANTS.items())[:1] + list(VARIANTS.items())[4:6]))
+def test_a_code_is_of_the_items_of_its_cluster():
+    torch.manual_seed(0)
+    autoencoder = ClusteredAutoencoder(np.array([1, 0, 0, 1, 1]), n_clusters=2, code_size=6, dropout_prob=0.5).eval()
+    codes, _ = autoencoder.encode(SparseRows.of_dense(torch.tensor([[1.0, 1, 0, 0, 0], [0, 1, 0, 0, 0]])))
+    assert (codes[1, 3:] == 0).all() and (codes[1, :3] != 0).all()
+    scores, changed = autoencoder.decode(codes), autoencoder.decode(codes + torch.tensor([0.0, 0, 0, 1, 1, 1]))
+    torch.testing.assert_close(scores[:, [1, 2]], changed[:, [1, 2]])
+    assert (scores[:, [0, 3, 4]] != changed[:, [0, 3, 4]]).all()
+
+
+def test_items_of_the_same_users_are_in_a_cluster():
+    users = torch.arange(40).repeat_interleave(6)
+    items = torch.randint(0, 10, (240,)) + 10 * (users >= 20)
+    of_users = SimpleNamespace(
+        uid_field="user", iid_field="item", inter_feat={"user": users, "item": items}, user_num=40, item_num=20
+    )
+    clusters = latent_diffusion.cluster_items(of_users, n_clusters=2, seed=0)
+    assert len(set(clusters[:10])) == len(set(clusters[10:])) == 1 and clusters[0] != clusters[10]
+
+
+@pytest.mark.parametrize(
+    ("example", "names"),
+    [
+        (paper_alternatives, ["raw guidance", "dislikes as -1", "dislikes as a channel"]),
+        (latent_diffusion, ["64 hidden units", "codes, 1 cluster", "codes, 2 clusters"]),
+    ],
+)
+def test_every_variant_is_measured(example, names, rated, empty_folder, monkeypatch, capsys):
     (empty_folder / "dataset" / "rated" / "rated.yaml").write_text(
         "load_col: {inter: [user_id, item_id, rating, timestamp]}\nval_interval: {rating: '[4,inf)'}\n"
     )
-    monkeypatch.setattr(
-        sys, "argv", ["paper_alternatives.py", "--dataset=rated", "--seeds=2", "--epochs=2", "--output=out/table.csv"]
-    )
-    paper_alternatives.main()
-    table = pd.read_csv("out/table.csv")
+    monkeypatch.setattr(sys, "argv", ["example", "--dataset=rated", "--seeds=2", "--epochs=2", "--output=out/all.csv"])
+    measuring.measure_all({name: example.VARIANTS[name] for name in names}, "An example")
+    table = pd.read_csv("out/all.csv")
     assert table["seed"].to_list() == [2020] * 3 + [2021] * 3 and (table["epochs"] == 2).all()
-    assert table["valid_ndcg@10"].between(0, 1).all() and "dislikes as -1" in capsys.readouterr().out
+    assert table["valid_ndcg@10"].between(0, 1).all() and (table["training_seconds"] > 0).all()
+    assert names[1] in capsys.readouterr().out
