@@ -40,7 +40,7 @@ def measure(variants: Variants, name: str, dataset: str, seed: int, options: dic
             "seed": seed,
             "parameters": sum(weight.numel() for weight in prepared.trainer.model.parameters()),
             "epochs": len(prepared.trainer.train_loss_dict),
-            "training_seconds": round(seconds, 1),
+            "training_seconds": round(seconds, 3),
             **{f"valid_{metric}": value for metric, value in valid["best_valid_result"].items()},
             **prepared.test(),
         }
