@@ -45,7 +45,7 @@ def chain(empty_folder):
 
 
 def test_the_past_guides_and_the_future_is_diffused(tiny):
-    model, users = a_model(tiny, cut_min=0.2, cut_max=0.8, recency_powers=[0.5])
+    model, users = a_model(tiny, cut_min=0.2, cut_max=0.8, recency_powers=[0.5], p_shuffle=0)
     history = model.histories.select(users)
     shares = set()
     for _ in range(20):
@@ -64,12 +64,27 @@ def test_the_past_guides_and_the_future_is_diffused(tiny):
 
 
 def test_the_latest_item_is_always_diffused(tiny):
-    model, users = a_model(tiny, cut_min=1, cut_max=1, recency_powers=[0, 1])
+    model, users = a_model(tiny, cut_min=1, cut_max=1, recency_powers=[0, 1], p_shuffle=0)
     history, (x_start, guidance) = model.histories.select(users), model.training_example(users)
     assert x_start.counts().tolist() == [1] * len(users)
     assert row(x_start, 0)[0] == row(history, 0)[0][-1:]
     assert guidance.shape == (len(users), 2 * model.n_items)
     assert guidance.counts().tolist() == [2 * (count - 1) for count in history.counts()]
+
+
+def test_a_share_of_the_histories_is_cut_in_random_order(tiny):
+    model, users = a_model(tiny, cut_min=0.5, cut_max=0.5, p_shuffle=0.25)
+    history = model.histories.select(users)
+    in_order, n = 0, 100
+    for _ in range(n):
+        x_start, guidance = model.training_example(users)
+        for i in range(len(users)):
+            items, _ = row(history, i)
+            future, _ = row(x_start, i)
+            past = [item for item in row(guidance, i)[0] if item < model.n_items]
+            assert sorted(past + future) == sorted(items) and len(past) == len(items) // 2
+            in_order += past + future == items
+    assert in_order / (n * len(users)) == pytest.approx(0.75, abs=0.03)
 
 
 def test_users_with_one_interaction_or_none_are_trained_on_and_scored(tiny):
@@ -190,6 +205,7 @@ def test_without_an_average_the_latest_weights_score(tiny):
     ("options", "parts"),
     [
         (["--cut_min=0.9", "--cut_max=0.5"], ["cut_max", "in [0.9, 1]"]),
+        (["--p_shuffle=1.5"], ["p_shuffle: expected a finite number in [0, 1], got 1.5"]),
         (["--recency_powers=0.5"], ["recency_powers: expected a list"]),
         (["--recency_powers=[]"], ["recency_powers: expected at least one"]),
         (["--ema_decay=1.5"], ["ema_decay"]),

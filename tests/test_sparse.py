@@ -56,6 +56,22 @@ def test_rows_stand_beside_each_other(seed):
 
 
 @given(seeds)
+def test_chosen_rows_are_shuffled_and_the_others_are_not(seed):
+    rows = padded(SparseRows.of_dense(a_matrix(seed)))
+    chosen = torch.arange(BATCH) % 2 == 1  # the last, which is full and padded, among them
+    torch.manual_seed(seed)
+    several = [rows.shuffled(chosen) for _ in range(9)]
+    for shuffled in several:
+        torch.testing.assert_close(shuffled.dense(), rows.dense())
+        assert torch.equal(shuffled.row, rows.row)
+        kept = ~chosen[rows.row]
+        assert torch.equal(shuffled.items[kept], rows.items[kept])
+        assert (shuffled.values[-4:] == 0).all()
+    last = {tuple(shuffled.items[shuffled.row == BATCH - 1].tolist()) for shuffled in several}
+    assert len(last) > 1
+
+
+@given(seeds)
 def test_a_projection_has_the_same_gradient_by_either_form(seed):
     matrix, projection = a_matrix(seed), ItemProjection(N_ITEMS, 4).double()
     gradients = []

@@ -75,6 +75,15 @@ class SparseRows:
         starts = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
         return torch.arange(len(self.row), device=self.row.device) - starts[self.row]
 
+    def shuffled(self, chosen: torch.Tensor) -> SparseRows:
+        """The ``chosen`` rows, a boolean of shape ``(B,)``, with their entries in random order, those of value 0 last;
+        the other rows as they are."""
+        padding = self.values == 0
+        key = torch.rand(len(self.row), device=self.row.device).masked_fill(padding, 1) * chosen[self.row]
+        order = torch.argsort(key, stable=True)
+        order = order[torch.argsort(self.row[order], stable=True)]
+        return replace(self, items=self.items[order], values=self.values[order])
+
     @classmethod
     def beside(cls, parts: Sequence[SparseRows]) -> SparseRows:
         """Parts of ``B`` rows each, concatenated along the items: shape ``(B, sum of their n)``."""

@@ -22,8 +22,8 @@ class ForwardCFGDiffRec(CFGDiffRec):
     are the guidance. For inference the whole history is the guidance, and the reverse process starts from the noise's
     mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
 
-    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``recency_powers``, ``user_weight_power``,
-    ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains each.
+    Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``p_shuffle``, ``recency_powers``,
+    ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains each.
 
     Raises:
         ConfigError: on a hyperparameter out of its range, or if the data set has no times.
@@ -45,6 +45,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
             )
         self.cut_min = read_number(config, "cut_min", 0, 1)
         self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
+        self.p_shuffle = read_number(config, "p_shuffle", 0, 1)
         self.recency_powers = _read_recency_powers(config)
         self.user_weight_power = read_number(config, "user_weight_power", 0)
         counts = _count_items(dataset).clamp(min=1).float().to(self.device)
@@ -65,9 +66,10 @@ class ForwardCFGDiffRec(CFGDiffRec):
         """The items after a cut, guided by those before it. Shapes as in DiffRec.
 
         The cut is uniform between the shares ``cut_min`` and ``cut_max`` of a history; the latest item is always
-        after it.
+        after it. Before it a history is put into random order with probability ``p_shuffle``.
         """
         history = self.histories.select(users)
+        history = history.shuffled(torch.rand(len(users), device=users.device) < self.p_shuffle)
         counts = history.counts()
         share = torch.empty(len(users), device=counts.device).uniform_(self.cut_min, self.cut_max)
         cut = torch.minimum((share * counts).long(), counts - 1)
