@@ -23,7 +23,8 @@ class ForwardCFGDiffRec(CFGDiffRec):
     mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
 
     Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``p_shuffle``, ``recency_powers``,
-    ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains each.
+    ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains
+    each.
 
     Raises:
         ConfigError: on a hyperparameter out of its range, or if the data set has no times.
