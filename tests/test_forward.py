@@ -12,6 +12,7 @@ from conftest import write_inter
 from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.diffusion import Denoiser, MovingAverage
+from recbole_cfgdiff.model import histories as histories_module
 from recbole_cfgdiff.quick_start import run
 
 NO_TIMES = "--load_col={'inter': ['user_id', 'item_id']}"
@@ -85,6 +86,20 @@ def test_a_share_of_the_histories_is_cut_in_random_order(tiny):
             assert sorted(past + future) == sorted(items) and len(past) == len(items) // 2
             in_order += past + future == items
     assert in_order / (n * len(users)) == pytest.approx(0.75, abs=0.03)
+
+
+def test_padding_of_histories_is_neither_past_nor_future(tiny, monkeypatch):
+    """As on an accelerator, where histories are padded, shuffled or not."""
+    model, users = a_model(tiny, p_shuffle=0.5, recency_powers=[0])
+    users = users[:5]
+    items = [row(model.histories.select(users), i)[0] for i in range(len(users))]
+    monkeypatch.setattr(histories_module, "_may_wait_for", lambda _: False)
+    assert len(model.histories.select(users).row) > sum(map(len, items))
+    for _ in range(50):
+        x_start, guidance = model.training_example(users)
+        for i in range(len(users)):
+            future = row(x_start, i)[0]
+            assert future and sorted(row(guidance, i)[0] + future) == sorted(items[i])
 
 
 def test_users_with_one_interaction_or_none_are_trained_on_and_scored(tiny):

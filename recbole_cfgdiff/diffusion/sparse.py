@@ -78,10 +78,8 @@ class SparseRows:
     def shuffled(self, chosen: torch.Tensor) -> SparseRows:
         """The ``chosen`` rows, a boolean of shape ``(B,)``, with their entries in random order, those of value 0 last;
         the other rows as they are."""
-        padding = self.values == 0
-        key = torch.rand(len(self.row), device=self.row.device).masked_fill(padding, 1) * chosen[self.row]
-        order = torch.argsort(key, stable=True)
-        order = order[torch.argsort(self.row[order], stable=True)]
+        key = torch.rand(len(self.row), device=self.row.device).masked_fill(self.values == 0, 1) * chosen[self.row]
+        order = torch.argsort(self.row + key.double() / 2, stable=True)
         return replace(self, items=self.items[order], values=self.values[order])
 
     @classmethod

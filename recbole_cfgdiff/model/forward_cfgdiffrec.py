@@ -18,9 +18,10 @@ from recbole_cfgdiff.model.options import read_choice, read_number, read_numbers
 class ForwardCFGDiffRec(CFGDiffRec):
     """CFG-DiffRec trained to find what comes next, not to restore what it is given.
 
-    Each time a user is in a batch, a cut divides the history in time: the items after it are diffused, those before it
-    are the guidance. For inference the whole history is the guidance, and the reverse process starts from the noise's
-    mean, zero: it knows nothing but the guidance. Scores are those of an average of the weights over the training.
+    Each time a user is in a batch, a cut divides the history, in time order or, with probability ``p_shuffle``, in
+    random order: the items after it are diffused, those before it are the guidance. For inference the whole history is
+    the guidance, and the reverse process starts from the noise's mean, zero: it knows nothing but the guidance. Scores
+    are those of an average of the weights over the training.
 
     Hyperparameters beside CFGDiffRec's: ``cut_min``, ``cut_max``, ``p_shuffle``, ``recency_powers``,
     ``user_weight_power``, ``item_weight_power``, ``ema_decay``; ``properties/model/ForwardCFGDiffRec.yaml`` explains
@@ -66,8 +67,9 @@ class ForwardCFGDiffRec(CFGDiffRec):
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """The items after a cut, guided by those before it. Shapes as in DiffRec.
 
-        The cut is uniform between the shares ``cut_min`` and ``cut_max`` of a history; the latest item is always
-        after it. Before it a history is put into random order with probability ``p_shuffle``.
+        With probability ``p_shuffle``, drawn anew for each user of each batch, a history is put into random order
+        first. The cut is uniform between the shares ``cut_min`` and ``cut_max`` of a history; the last item is always
+        after it.
         """
         history = self.histories.select(users)
         history = history.shuffled(torch.rand(len(users), device=users.device) < self.p_shuffle)
