@@ -51,6 +51,7 @@ def fails_with(outcome, *parts):
         (["--dims_dnn=300"], ["dims_dnn: expected a non-empty list of positive integers"]),
         (["--mlp_act_func=gelu"], ["mlp_act_func: expected one of tanh"]),
         (["--dropout_prob=-0.1"], ["dropout_prob: expected a finite number in [0, 1], got -0.1"]),
+        (["--output_scale=0"], ["output_scale: expected a finite number of at least 1e-06, got 0"]),
         (["--reweight=1"], ["reweight: expected True or False, got 1"]),
         (["--learning_rate=-1"], ["learning_rate: expected a finite number of at least 0, got -1"]),
         (["--epochs=abc"], ["epochs: expected an integer of at least 0, got 'abc'"]),

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,16 +36,17 @@ denoisers = st.fixed_dictionaries(
         "encoder": st.sampled_from(GUIDANCE_ENCODERS),
         "embedding_size": st.sampled_from([0, 10]),
         "mlp_act_func": st.sampled_from(["tanh", "relu"]),
+        "output_scale": st.sampled_from([1.0, 0.1]),
     }
 )
 
 
-def a_denoiser(seed, dtype, depth=1, norm=False, encoder="raw", embedding_size=10, mlp_act_func="tanh", size=1.0):
+def a_denoiser(seed, dtype, depth=1, encoder="raw", size=1.0, **options):
     """Of Xavier weights times ``size``, and some bias."""
     torch.manual_seed(seed)
     widths = [HIDDEN + 3 * place for place in range(depth)]
     guidance_encoder = make_guidance_encoder(encoder, N_ITEMS, 5, HIDDEN)
-    denoiser = Denoiser(N_ITEMS, widths, embedding_size, mlp_act_func, norm, guidance_encoder=guidance_encoder)
+    denoiser = Denoiser(N_ITEMS, widths, guidance_encoder=guidance_encoder, **options)
     with torch.no_grad():
         for parameter in denoiser.parameters():
             parameter.mul_(size) if parameter.dim() > 1 else parameter.normal_(std=0.1)
@@ -115,7 +117,7 @@ def test_a_step_between_agrees_for_any_weights(dtype, seed, shape, mean_type, no
     a = torch.randn(6, denoiser.output_layer.in_features, generator=generator, dtype=dtype)
     process, step = HiddenProcess(schedule, mean_type, denoiser), 3
     with torch.no_grad():
-        prediction = denoiser.output_layer(a)
+        prediction = F.linear(a, *denoiser.output_weights())
         alpha, beta = (coefficient[step].item() for coefficient in schedule.step_coefficients(mean_type))
         state = hidden_process_module._State(x_t @ process._table, x_t.square().sum(dim=1) if shape["norm"] else None)
         got = process._next(state, a, process._next_images(state, a, step), step)

@@ -83,6 +83,20 @@ def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch
     torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.parametrize("model", ["DiffRec", "ForwardCFGDiffRec"])
+def test_the_loss_is_in_units_of_the_output_scale(model, tiny):
+    plain, batch = a_model(tiny, model)
+    scaled, _ = a_model(tiny, model, output_scale=0.1)
+    scaled.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        for parameter in scaled.denoiser.output_layer.parameters():
+            parameter.mul_(10)
+    loss, gradients = loss_and_gradients(plain, batch)
+    got, scaled_gradients = loss_and_gradients(scaled, batch)
+    torch.testing.assert_close(got, 100 * loss)
+    torch.testing.assert_close(scaled_gradients[0], 100 * gradients[0], rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
 def test_a_compiled_step_is_the_same_step(tiny):
     plain, batch = a_model(tiny)

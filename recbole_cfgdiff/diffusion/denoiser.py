@@ -50,7 +50,7 @@ def timestep_embedding(t: torch.Tensor, size: int) -> torch.Tensor:
 
 
 class Denoiser(nn.Module):
-    """``act(W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, one linear output layer.
+    """``act(W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, one linear output layer times a scale.
 
     DiffRec's and the paper's first layer is linear on the concatenation of its inputs; here it is the sum of one
     linear layer an input, which is the same function, and each can be computed the cheapest way.
@@ -64,6 +64,7 @@ class Denoiser(nn.Module):
         dropout_prob: dropout on ``x_t``.
         guidance_encoder: maps guidance of shape ``(B, n)`` to ``(B, h)`` without a bias; None for a denoiser without
             guidance.
+        output_scale: what the output layer is multiplied by: ``c_out`` of Karras et al. 2022, Eq. 7.
 
     Raises:
         ValueError: on no hidden layer or an unknown activation.
@@ -78,6 +79,7 @@ class Denoiser(nn.Module):
         norm: bool = False,
         dropout_prob: float = 0.5,
         guidance_encoder: nn.Module | None = None,
+        output_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if not dims_dnn:
@@ -87,6 +89,7 @@ class Denoiser(nn.Module):
         self.norm = norm
         self.embedding_size = embedding_size
         self.dropout_prob = dropout_prob
+        self.output_scale = output_scale
         self.activation = ACTIVATIONS[mlp_act_func]()
         self.input_layer = ItemProjection(n_items, dims_dnn[0])
         self.input_bias = nn.Parameter(torch.zeros(dims_dnn[0]))
@@ -152,6 +155,11 @@ class Denoiser(nn.Module):
         first = self.project(x_t) + self.step_bias(t)
         return self.activations(first if guidance_code is None else first + guidance_code)
 
+    def output_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``W_o``, of shape ``(n, k)``, and ``b_o``, ``(n,)``: the output layer's weight and bias, scaled."""
+        weight, bias = self.output_layer.weight, self.output_layer.bias
+        return (weight, bias) if self.output_scale == 1 else (weight * self.output_scale, bias * self.output_scale)
+
     def forward(
         self, x_t: torch.Tensor | SparseRows, t: torch.Tensor, guidance_code: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -165,4 +173,4 @@ class Denoiser(nn.Module):
         Returns:
             shape ``(B, n)``.
         """
-        return self.output_layer(self.features(x_t, t, guidance_code))
+        return F.linear(self.features(x_t, t, guidance_code), *self.output_weights())

@@ -70,6 +70,7 @@ class DiffRec(GeneralRecommender):
             norm=read_flag(config, "norm"),
             dropout_prob=read_number(config, "dropout_prob", 0, 1),
             guidance_encoder=self._make_guidance_encoder(config, dims_dnn[0]),
+            output_scale=read_number(config, "output_scale", 1e-6),
         )
         if read_flag(config, "torch_compile"):
             self.denoiser.features = torch.compile(self.denoiser.features)  # type: ignore[method-assign]
@@ -125,7 +126,7 @@ class DiffRec(GeneralRecommender):
         t: torch.Tensor,
         noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11 and 12).
+        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11, 12), in ``output_scale^2``.
 
         Args:
             x_start: shape ``(B, n)``.
@@ -138,13 +139,12 @@ class DiffRec(GeneralRecommender):
         """
         x_t, target = self._noised(x_start, t, noise)
         features = self.denoiser.features(x_t, t, self.denoiser.encode(guidance))
-        errors = self._squared_errors(features, target) / self.n_items
+        errors = self._squared_errors(features, target) / (self.n_items * self.denoiser.output_scale**2)
         return self.loss_weights[t].to(errors.dtype) * errors
 
     def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
         """Of the prediction from the last hidden layer, of shape ``(B, k)``, for each user, shape ``(B,)``."""
-        layer = self.denoiser.output_layer
-        return diffusion.squared_errors(features, layer.weight, layer.bias, target)
+        return diffusion.squared_errors(features, *self.denoiser.output_weights(), target)
 
     def _noised(
         self, x_start: SparseRows, t: torch.Tensor, noise: torch.Tensor | None
