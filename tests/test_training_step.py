@@ -83,18 +83,31 @@ def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch
     torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.parametrize("options", [{}, {"norm": True, "sampling_noise": True}], ids=["hidden units", "items"])
 @pytest.mark.parametrize("model", ["DiffRec", "ForwardCFGDiffRec"])
-def test_the_loss_is_in_units_of_the_output_scale(model, tiny):
-    plain, batch = a_model(tiny, model)
-    scaled, _ = a_model(tiny, model, output_scale=0.1)
+def test_the_output_scale_changes_nothing_but_the_units(model, options, tiny):
+    """Of the loss and of the output layer: with weights divided by it the model is the same."""
+    scale = 0.1
+    plain, batch = a_model(tiny, model, ema_decay=0, **options)
+    scaled, _ = a_model(tiny, model, ema_decay=0, output_scale=scale, **options)
+    torch.nn.init.normal_(plain.denoiser.output_layer.bias)
     scaled.load_state_dict(plain.state_dict())
     with torch.no_grad():
         for parameter in scaled.denoiser.output_layer.parameters():
-            parameter.mul_(10)
+            parameter.div_(scale)
     loss, gradients = loss_and_gradients(plain, batch)
-    got, scaled_gradients = loss_and_gradients(scaled, batch)
-    torch.testing.assert_close(got, 100 * loss)
-    torch.testing.assert_close(scaled_gradients[0], 100 * gradients[0], rtol=1e-3, atol=1e-3)
+    scaled_loss, scaled_gradients = loss_and_gradients(scaled, batch)
+    torch.testing.assert_close(scaled_loss, loss / scale**2)
+    for (name, _), got, plain_gradient in zip(plain.named_parameters(), scaled_gradients, gradients):
+        expected = plain_gradient / (scale if "output_layer" in name else scale**2)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    scores = []
+    for each in (plain, scaled):
+        if hasattr(each, "averaged"):
+            each.after_step()  # the average takes over the weights
+        torch.manual_seed(0)
+        scores.append(each.eval().full_sort_predict(batch))
+    torch.testing.assert_close(scores[1], scores[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")

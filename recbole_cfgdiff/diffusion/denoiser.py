@@ -64,7 +64,7 @@ class Denoiser(nn.Module):
         dropout_prob: dropout on ``x_t``.
         guidance_encoder: maps guidance of shape ``(B, n)`` to ``(B, h)`` without a bias; None for a denoiser without
             guidance.
-        output_scale: what the output layer is multiplied by: ``c_out`` of Karras et al. 2022, Eq. 7.
+        output_scale: what the output layer is multiplied by; as ``c_out`` of Karras et al. 2022, Eq. 7, but constant.
 
     Raises:
         ValueError: on no hidden layer or an unknown activation.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
@@ -70,7 +71,7 @@ class DiffRec(GeneralRecommender):
             norm=read_flag(config, "norm"),
             dropout_prob=read_number(config, "dropout_prob", 0, 1),
             guidance_encoder=self._make_guidance_encoder(config, dims_dnn[0]),
-            output_scale=read_number(config, "output_scale", 1e-6),
+            output_scale=_read_output_scale(config, self.mean_type),
         )
         if read_flag(config, "torch_compile"):
             self.denoiser.features = torch.compile(self.denoiser.features)  # type: ignore[method-assign]
@@ -126,7 +127,7 @@ class DiffRec(GeneralRecommender):
         t: torch.Tensor,
         noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11, 12), in ``output_scale^2``.
+        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11, 12) and by ``output_scale^2``.
 
         Args:
             x_start: shape ``(B, n)``.
@@ -138,13 +139,16 @@ class DiffRec(GeneralRecommender):
             shape ``(B,)``.
         """
         x_t, target = self._noised(x_start, t, noise)
+        if isinstance(target, SparseRows):
+            target = replace(target, values=target.values / self.denoiser.output_scale)
         features = self.denoiser.features(x_t, t, self.denoiser.encode(guidance))
-        errors = self._squared_errors(features, target) / (self.n_items * self.denoiser.output_scale**2)
+        errors = self._squared_errors(features, target) / self.n_items
         return self.loss_weights[t].to(errors.dtype) * errors
 
     def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
-        """Of the prediction from the last hidden layer, of shape ``(B, k)``, for each user, shape ``(B,)``."""
-        return diffusion.squared_errors(features, *self.denoiser.output_weights(), target)
+        """Of the output layer on the last hidden layer, of shape ``(B, k)``, for each user, shape ``(B,)``."""
+        layer = self.denoiser.output_layer
+        return diffusion.squared_errors(features, layer.weight, layer.bias, target)
 
     def _noised(
         self, x_start: SparseRows, t: torch.Tensor, noise: torch.Tensor | None
@@ -258,6 +262,7 @@ class DiffRec(GeneralRecommender):
         of_x_t, of_step = weights.pop("input_layer.weight").tensor_split([self.n_items], dim=1)
         weights["input_layer.weight"], weights["time_projection.weight"] = of_x_t.T, of_step
         weights["input_bias"] = weights.pop("input_layer.bias")
+        weights |= {name: weights[name] / self.denoiser.output_scale for name in weights if name.startswith("output")}
         weights["time_layer.weight"] = state_dict["mlp.emb_layer.weight"]
         weights["time_layer.bias"] = state_dict["mlp.emb_layer.bias"]
         self.denoiser.load_state_dict(weights)
@@ -273,6 +278,13 @@ def _read_histories(config: Any, dataset: Any) -> Histories:
             "load one (load_col, TIME_FIELD) or set time-aware to False"
         )
     return histories.weighted_by_recency(read_number(config, "w_min", 0), read_number(config, "w_max", 0))
+
+
+def _read_output_scale(config: Any, mean_type: str) -> float:
+    output_scale = read_number(config, "output_scale", 1e-6, 1)
+    if mean_type == "eps" and output_scale != 1:
+        raise ConfigError(f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {output_scale:g}")
+    return output_scale
 
 
 def _read_schedule(config: Any, mean_type: str) -> diffusion.NoiseSchedule:

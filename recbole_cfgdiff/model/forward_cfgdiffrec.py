@@ -104,9 +104,9 @@ class ForwardCFGDiffRec(CFGDiffRec):
         As the plain error of everything times ``sqrt(w_i)``. Shapes as in DiffRec.
         """
         assert isinstance(target, SparseRows)  # x_start
-        root, (weight, bias) = self.root_item_weights, self.denoiser.output_weights()
+        root, layer = self.root_item_weights, self.denoiser.output_layer
         scaled = replace(target, values=target.values * root[target.items])
-        errors = diffusion.squared_errors(features, weight * root[:, None], bias * root, scaled)
+        errors = diffusion.squared_errors(features, layer.weight * root[:, None], layer.bias * root, scaled)
         return errors * target.counts().clamp(min=1).to(errors.dtype) ** -self.user_weight_power
 
     def after_step(self) -> None:
