@@ -127,7 +127,9 @@ class DiffRec(GeneralRecommender):
         t: torch.Tensor,
         noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11, 12) and by ``output_scale^2``.
+        """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11 and 12).
+
+        Of the prediction and its target in units of ``output_scale`` (Karras et al. 2022, Eq. 8).
 
         Args:
             x_start: shape ``(B, n)``.
