@@ -51,6 +51,7 @@ def fails_with(outcome, *parts):
         (["--dims_dnn=300"], ["dims_dnn: expected a non-empty list of positive integers"]),
         (["--mlp_act_func=gelu"], ["mlp_act_func: expected one of tanh"]),
         (["--dropout_prob=-0.1"], ["dropout_prob: expected a finite number in [0, 1], got -0.1"]),
+        (["--input_scale=0"], ["input_scale: expected a finite number in [1e-06, 1], got 0"]),
         (["--output_scale=0"], ["output_scale: expected a finite number in [1e-06, 1], got 0"]),
         (["--output_scale=0.1", "--mean_type=eps"], ["output_scale: expected 1 with mean_type eps", "got 0.1"]),
         (["--reweight=1"], ["reweight: expected True or False, got 1"]),

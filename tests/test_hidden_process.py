@@ -36,6 +36,7 @@ denoisers = st.fixed_dictionaries(
         "embedding_size": st.sampled_from([0, 10]),
         "mlp_act_func": st.sampled_from(["tanh", "relu"]),
         "output_scale": st.sampled_from([1.0, 0.1]),
+        "input_scale": st.sampled_from([1.0, 0.1]),
     }
 )
 

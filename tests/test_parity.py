@@ -44,6 +44,8 @@ CASES = [
     {"reweight": False, "mean_type": "eps"},
     {"norm": True},
     {"output_scale": 0.5},
+    {"input_scale": 0.5},
+    {"input_scale": 0.5, "norm": True},
     {"steps": 2},
     {"steps": 40, "noise_scale": 0.005, "noise_max": 0.01, "mlp_act_func": "relu"},
     {"beta_fixed": False},

@@ -85,22 +85,24 @@ def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch
 
 @pytest.mark.parametrize("options", [{}, {"norm": True, "sampling_noise": True}], ids=["hidden units", "items"])
 @pytest.mark.parametrize("model", ["DiffRec", "ForwardCFGDiffRec"])
-def test_the_output_scale_changes_nothing_but_the_units(model, options, tiny):
-    """Of the loss and of the output layer: with weights divided by it the model is the same."""
-    scale = 0.1
+def test_the_scales_change_nothing_but_the_units(model, options, tiny):
+    """Of the loss and of the two layers: with weights divided by their scales the model is the same."""
+    scale, input_scale = 0.1, 0.5
     plain, batch = a_model(tiny, model, ema_decay=0, **options)
-    scaled, _ = a_model(tiny, model, ema_decay=0, output_scale=scale, **options)
+    scaled, _ = a_model(tiny, model, ema_decay=0, output_scale=scale, input_scale=input_scale, **options)
     torch.nn.init.normal_(plain.denoiser.output_layer.bias)
     scaled.load_state_dict(plain.state_dict())
     with torch.no_grad():
         for parameter in scaled.denoiser.output_layer.parameters():
             parameter.div_(scale)
+        scaled.denoiser.input_layer.weight.div_(input_scale)
     loss, gradients = loss_and_gradients(plain, batch)
     scaled_loss, scaled_gradients = loss_and_gradients(scaled, batch)
     torch.testing.assert_close(scaled_loss, loss / scale**2)
     names = [name for name, parameter in plain.named_parameters() if parameter.requires_grad]
     for name, got, plain_gradient in zip(names, scaled_gradients, gradients, strict=True):
-        expected = plain_gradient / (scale if "output_layer" in name else scale**2)
+        layer_scale = {"output_layer": scale, "input_layer": input_scale}.get(name.split(".")[1], 1)
+        expected = plain_gradient * layer_scale / scale**2
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
     scores = []
     for each in (plain, scaled):

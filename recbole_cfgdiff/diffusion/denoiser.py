@@ -49,8 +49,12 @@ def timestep_embedding(t: torch.Tensor, size: int) -> torch.Tensor:
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, size % 2))
 
 
+def _scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
+    return x if scale == 1 else x * scale
+
+
 class Denoiser(nn.Module):
-    """``act(W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, one linear output layer times a scale.
+    """``act(c_in W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, ``c_out`` times a linear output layer.
 
     DiffRec's and the paper's first layer is linear on the concatenation of its inputs; here it is the sum of one
     linear layer an input, which is the same function, and each can be computed the cheapest way.
@@ -64,7 +68,8 @@ class Denoiser(nn.Module):
         dropout_prob: dropout on ``x_t``.
         guidance_encoder: maps guidance of shape ``(B, n)`` to ``(B, h)`` without a bias; None for a denoiser without
             guidance.
-        output_scale: what the output layer is multiplied by; as ``c_out`` of Karras et al. 2022, Eq. 7, but constant.
+        output_scale: ``c_out`` of Karras et al. 2022, Eq. 7, but constant.
+        input_scale: their ``c_in``, likewise.
 
     Raises:
         ValueError: on no hidden layer or an unknown activation.
@@ -80,6 +85,7 @@ class Denoiser(nn.Module):
         dropout_prob: float = 0.5,
         guidance_encoder: nn.Module | None = None,
         output_scale: float = 1.0,
+        input_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if not dims_dnn:
@@ -90,6 +96,7 @@ class Denoiser(nn.Module):
         self.embedding_size = embedding_size
         self.dropout_prob = dropout_prob
         self.output_scale = output_scale
+        self.input_scale = input_scale
         self.activation = ACTIVATIONS[mlp_act_func]()
         self.input_layer = ItemProjection(n_items, dims_dnn[0])
         self.input_bias = nn.Parameter(torch.zeros(dims_dnn[0]))
@@ -132,7 +139,7 @@ class Denoiser(nn.Module):
             x_t = normalised(x_t)
         if self.training and self.dropout_prob > 0:
             x_t = dropped(x_t, self.dropout_prob)
-        return self.input_layer(x_t)
+        return _scaled(self.input_layer(x_t), self.input_scale)
 
     def step_bias(self, t: torch.Tensor) -> torch.Tensor:
         """``W_t emb(t) + b`` of steps of shape ``(B,)``, shape ``(B, h)``."""
@@ -155,10 +162,14 @@ class Denoiser(nn.Module):
         first = self.project(x_t) + self.step_bias(t)
         return self.activations(first if guidance_code is None else first + guidance_code)
 
+    def input_weights(self) -> torch.Tensor:
+        """``c_in W_x``, of shape ``(n, h)``."""
+        return _scaled(self.input_layer.weight, self.input_scale)
+
     def output_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """``W_o``, of shape ``(n, k)``, and ``b_o``, ``(n,)``: the output layer's weight and bias, scaled."""
-        weight, bias = self.output_layer.weight, self.output_layer.bias
-        return (weight, bias) if self.output_scale == 1 else (weight * self.output_scale, bias * self.output_scale)
+        """``c_out W_o``, of shape ``(n, k)``, and ``c_out b_o``, ``(n,)``."""
+        layer = self.output_layer
+        return _scaled(layer.weight, self.output_scale), _scaled(layer.bias, self.output_scale)
 
     def forward(
         self, x_t: torch.Tensor | SparseRows, t: torch.Tensor, guidance_code: torch.Tensor | None = None

@@ -72,7 +72,7 @@ class HiddenProcess:
         if not self.is_exact(mean_type, denoiser.norm, sampling_noise):
             raise ValueError("sampling_noise with norm or with eps: only the process over the items is exact")
         self._denoiser = denoiser
-        self._weights = [denoiser.input_layer.weight, *denoiser.output_weights()]
+        self._weights = [denoiser.input_weights(), *denoiser.output_weights()]
         self._versions, self._samples = self._read_versions(), self._read_samples()
         w_x, w_o, b_o = self._weights
         self._hidden_size = w_x.shape[1]

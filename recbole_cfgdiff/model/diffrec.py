@@ -72,6 +72,7 @@ class DiffRec(GeneralRecommender):
             dropout_prob=read_number(config, "dropout_prob", 0, 1),
             guidance_encoder=self._make_guidance_encoder(config, dims_dnn[0]),
             output_scale=_read_output_scale(config, self.mean_type),
+            input_scale=read_number(config, "input_scale", 1e-6, 1),
         )
         if read_flag(config, "torch_compile"):
             self.denoiser.features = torch.compile(self.denoiser.features)  # type: ignore[method-assign]
@@ -262,7 +263,8 @@ class DiffRec(GeneralRecommender):
         }
         # RecBole's first layer acts on the concatenation of x_t and the step's embedding.
         of_x_t, of_step = weights.pop("input_layer.weight").tensor_split([self.n_items], dim=1)
-        weights["input_layer.weight"], weights["time_projection.weight"] = of_x_t.T, of_step
+        weights["input_layer.weight"] = of_x_t.T / self.denoiser.input_scale
+        weights["time_projection.weight"] = of_step
         weights["input_bias"] = weights.pop("input_layer.bias")
         weights |= {name: weights[name] / self.denoiser.output_scale for name in weights if name.startswith("output")}
         weights["time_layer.weight"] = state_dict["mlp.emb_layer.weight"]
