@@ -52,6 +52,7 @@ def fails_with(outcome, *parts):
         (["--mlp_act_func=gelu"], ["mlp_act_func: expected one of tanh"]),
         (["--dropout_prob=-0.1"], ["dropout_prob: expected a finite number in [0, 1], got -0.1"]),
         (["--input_scale=0"], ["input_scale: expected a finite number in [1e-06, 1], got 0"]),
+        (["--output_scale=high"], ["output_scale: expected auto or a finite number in [1e-06, 1], got 'high'"]),
         (["--output_scale=0"], ["output_scale: expected a finite number in [1e-06, 1], got 0"]),
         (["--output_scale=0.1", "--mean_type=eps"], ["output_scale: expected 1 with mean_type eps", "got 0.1"]),
         (["--reweight=1"], ["reweight: expected True or False, got 1"]),

@@ -113,6 +113,19 @@ def test_the_scales_change_nothing_but_the_units(model, options, tiny):
     torch.testing.assert_close(scores[1], scores[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("model", ["DiffRec", "ForwardCFGDiffRec"])
+def test_automatic_scales_give_both_layers_vectors_of_size_1(model, tiny):
+    model, batch = a_model(tiny, model, input_scale="auto", output_scale="auto")
+    users = batch["user_id"].repeat(50)
+    t = torch.arange(len(users)) % model.schedule.steps
+    x_start, _ = model.training_example(users)
+    x_t, _ = model._noised(x_start, t, None)
+    length = (model.denoiser.input_scale * x_t).square().sum(dim=1).mean().sqrt()
+    # A cut is rounded down, so that the future has half an item more than its share.
+    assert length.item() == pytest.approx(1, rel=0.05)
+    assert x_start.dense().square().mean().sqrt() / model.denoiser.output_scale == pytest.approx(1, rel=0.15)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
 def test_a_compiled_step_is_the_same_step(tiny):
     plain, batch = a_model(tiny)

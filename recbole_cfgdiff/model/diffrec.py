@@ -19,7 +19,7 @@ from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
 from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.histories import Histories
-from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_sizes
+from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_scale, read_sizes
 
 
 class DiffRec(GeneralRecommender):
@@ -63,6 +63,7 @@ class DiffRec(GeneralRecommender):
             self.schedule.steps, read_integer(config, "history_num_per_term", minimum=1)
         )
         dims_dnn = read_sizes(config, "dims_dnn")
+        input_scale, output_scale = self._read_scales(config)
         self.denoiser = diffusion.Denoiser(
             n_items=self.n_items,
             dims_dnn=dims_dnn,
@@ -71,8 +72,8 @@ class DiffRec(GeneralRecommender):
             norm=read_flag(config, "norm"),
             dropout_prob=read_number(config, "dropout_prob", 0, 1),
             guidance_encoder=self._make_guidance_encoder(config, dims_dnn[0]),
-            output_scale=_read_output_scale(config, self.mean_type),
-            input_scale=read_number(config, "input_scale", 1e-6, 1),
+            output_scale=output_scale,
+            input_scale=input_scale,
         )
         if read_flag(config, "torch_compile"):
             self.denoiser.features = torch.compile(self.denoiser.features)  # type: ignore[method-assign]
@@ -80,7 +81,26 @@ class DiffRec(GeneralRecommender):
             self.mean_type, self.denoiser.norm, self.sampling_noise
         )
         self._kept_process: diffusion.HiddenProcess | None = None
+        getLogger().info(f"input_scale {input_scale:.4g}, output_scale {output_scale:.4g}")
         getLogger().info(f"Inference in the space of the {'hidden units' if self.runs_in_hidden_space else 'items'}")
+
+    def _read_scales(self, config: Any) -> tuple[float, float]:
+        """``input_scale`` and ``output_scale``; ``auto`` is 1 over the length of ``x_t``, in the root mean square over
+        users and steps, and the size of what is predicted (Karras et al. 2022, Eq. 7, with one constant for all steps):
+
+            sigma^2 = E |x_0|^2 / n,  E |x_t|^2 = n mean_t(alphas_cumprod_t sigma^2 + 1 - alphas_cumprod_t)
+        """
+        variance = self.histories.mean_squared_norm() * self._diffused_share(config) / self.n_items
+        kept = float(self.schedule.alphas_cumprod.mean())
+        input_scale = read_scale(config, "input_scale", (self.n_items * (kept * variance + 1 - kept)) ** -0.5)
+        output_scale = read_scale(config, "output_scale", 1.0 if self.mean_type == "eps" else math.sqrt(variance))
+        if self.mean_type == "eps" and output_scale != 1:
+            raise ConfigError(f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {output_scale:g}")
+        return input_scale, output_scale
+
+    def _diffused_share(self, config: Any) -> float:
+        """How much of a history ``training_example`` puts into ``x_start``, in the mean."""
+        return 1.0
 
     def _time_embedding_size(self, config: Any) -> int:
         return read_integer(config, "embedding_size", minimum=1)
@@ -282,13 +302,6 @@ def _read_histories(config: Any, dataset: Any) -> Histories:
             "load one (load_col, TIME_FIELD) or set time-aware to False"
         )
     return histories.weighted_by_recency(read_number(config, "w_min", 0), read_number(config, "w_max", 0))
-
-
-def _read_output_scale(config: Any, mean_type: str) -> float:
-    output_scale = read_number(config, "output_scale", 1e-6, 1)
-    if mean_type == "eps" and output_scale != 1:
-        raise ConfigError(f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {output_scale:g}")
-    return output_scale
 
 
 def _read_schedule(config: Any, mean_type: str) -> diffusion.NoiseSchedule:

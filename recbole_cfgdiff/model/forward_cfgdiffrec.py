@@ -64,6 +64,10 @@ class ForwardCFGDiffRec(CFGDiffRec):
     def _guidance_size(self, config: Any) -> int:
         return self.n_items * len(_read_recency_powers(config))
 
+    def _diffused_share(self, config: Any) -> float:
+        cut_min = read_number(config, "cut_min", 0, 1)
+        return 1 - (cut_min + read_number(config, "cut_max", cut_min, 1)) / 2
+
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """The items after a cut, guided by those before it. Shapes as in DiffRec.
 

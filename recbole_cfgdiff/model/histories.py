@@ -77,6 +77,10 @@ class Histories:
         values = w_min + (w_max - w_min) * position / last
         return Histories(self.offsets, self.items, values.float(), self.n_items)
 
+    def mean_squared_norm(self) -> float:
+        """Squared length of a user's vector, in the mean over the users with a history."""
+        return float(self.values.square().sum()) / max(1, int((self.offsets.diff() > 0).sum()))
+
     def to(self, device: torch.device) -> Histories:
         """A copy on ``device``."""
         return Histories(self.offsets.to(device), self.items.to(device), self.values.to(device), self.n_items)
