@@ -132,7 +132,7 @@ def test_the_loss_weights_users_and_items(tiny):
     x_start, _ = plain.training_example(users)
     t, noise = torch.ones(len(users), dtype=torch.int64), torch.randn(x_start.shape)
     x_t = plain.schedule.q_sample(x_start, t, noise.clone())
-    errors = (plain.denoiser(x_t, t) - x_start.dense()).square()
+    errors = ((plain.denoiser(x_t, t) - x_start.dense()) / plain.denoiser.output_scale).square()
     torch.testing.assert_close(plain.losses(x_start, None, t, noise.clone()), errors.mean(1))
     counts = torch.bincount(plain.histories.items, minlength=plain.n_items).clamp(min=1)
     items = (counts / counts.float().mean()) ** -0.3
@@ -201,6 +201,8 @@ def test_nothing_of_held_out_users_enters_training(tiny):
     assert len(users) == 48 and not set(users.tolist()) & set(test_data.uid_list.tolist())
     counts = torch.bincount(model.histories.select(users).items, minlength=model.n_items).clamp(min=1)
     torch.testing.assert_close(model.root_item_weights, (counts / counts.float().mean()) ** -0.15)
+    sizes = torch.stack([model.training_example(users)[0].squared_norm().mean() for _ in range(200)])
+    assert model.n_items * model.denoiser.output_scale**2 == pytest.approx(sizes.mean().item(), rel=0.01)
     result = run("ForwardCFGDiffRec", tiny, ["properties/protocol/heldout_users.yaml"], {**QUIET, "epochs": 3})
     assert 0 < result["test_result"]["ndcg@10"] < 1
 

@@ -175,7 +175,7 @@ def test_users_are_scored_in_chunks_alike(monkeypatch):
 def test_sampled_noise_has_the_distribution_of_noise_on_the_items():
     """Mean and covariance of the scores of one user, of a denoiser that is nearly linear."""
     schedule = a_schedule("linear", 3)
-    denoiser = a_denoiser(0, torch.float64, mlp_act_func="none")
+    denoiser = a_denoiser(0, torch.float64, mlp_act_func="none", input_scale=0.5)
     x_T = histories(1, torch.float64)[2:3].expand(40_000, -1)
     process = HiddenProcess(schedule, "x0", denoiser, sampling_noise=True)
     torch.manual_seed(0)

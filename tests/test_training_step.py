@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion import losses as losses_module
 from recbole_cfgdiff.model import histories as histories_module
 
@@ -88,10 +89,10 @@ def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch
 def test_the_scales_change_nothing_but_the_units(model, options, tiny):
     """Of the loss and of the two layers: with weights divided by their scales the model is the same."""
     scale, input_scale = 0.1, 0.5
-    plain, batch = a_model(tiny, model, ema_decay=0, **options)
+    plain, batch = a_model(tiny, model, ema_decay=0, input_scale=1, output_scale=1, **options)
     scaled, _ = a_model(tiny, model, ema_decay=0, output_scale=scale, input_scale=input_scale, **options)
     torch.nn.init.normal_(plain.denoiser.output_layer.bias)
-    scaled.load_state_dict(plain.state_dict())
+    scaled.denoiser.load_state_dict({**plain.denoiser.state_dict(), "_extra_state": scaled.denoiser.get_extra_state()})
     with torch.no_grad():
         for parameter in scaled.denoiser.output_layer.parameters():
             parameter.div_(scale)
@@ -113,17 +114,59 @@ def test_the_scales_change_nothing_but_the_units(model, options, tiny):
     torch.testing.assert_close(scores[1], scores[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", ["DiffRec", "ForwardCFGDiffRec"])
-def test_automatic_scales_give_both_layers_vectors_of_size_1(model, tiny):
-    model, batch = a_model(tiny, model, input_scale="auto", output_scale="auto")
-    users = batch["user_id"].repeat(50)
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("DiffRec", {}),
+        ("DiffRec", {"norm": True}),
+        ("DiffRec", {"time-aware": True, "w_max": 3.0}),
+        ("ForwardCFGDiffRec", {}),
+        ("ForwardCFGDiffRec", {"cut_min": 1, "cut_max": 1}),
+    ],
+    ids=str,
+)
+def test_automatic_scales_give_both_layers_vectors_of_size_1(model, options, tiny):
+    model, batch = a_model(tiny, model, input_scale="auto", output_scale="auto", **options)
+    users = batch["user_id"].repeat(200)
     t = torch.arange(len(users)) % model.schedule.steps
     x_start, _ = model.training_example(users)
     x_t, _ = model._noised(x_start, t, None)
-    length = (model.denoiser.input_scale * x_t).square().sum(dim=1).mean().sqrt()
-    # A cut is rounded down, so that the future has half an item more than its share.
-    assert length.item() == pytest.approx(1, rel=0.05)
-    assert x_start.dense().square().mean().sqrt() / model.denoiser.output_scale == pytest.approx(1, rel=0.15)
+    input_ = x_t.dense() if isinstance(x_t, SparseRows) else x_t
+    input_ = torch.nn.functional.normalize(input_) if model.denoiser.norm else input_
+    length = (model.denoiser.input_scale * input_).square().sum(dim=1).mean().sqrt()
+    assert length.item() == pytest.approx(1, rel=0.01)
+    entry = x_start.dense().square().mean().sqrt()
+    assert entry.item() == pytest.approx(model.denoiser.output_scale, rel=0.02)
+
+
+def test_an_automatic_output_scale_is_1_for_noise(tiny):
+    model, _ = a_model(tiny, "DiffRec", mean_type="eps", output_scale="auto")
+    assert model.denoiser.output_scale == 1
+
+
+def test_automatic_scales_are_those_of_forward_guidance_by_default(tiny):
+    shipped, _ = a_model(tiny, "ForwardCFGDiffRec")
+    automatic, _ = a_model(tiny, "ForwardCFGDiffRec", input_scale="auto", output_scale="auto")
+    assert shipped.denoiser.get_extra_state() == automatic.denoiser.get_extra_state()
+    assert shipped.denoiser.input_scale < 1
+
+
+@pytest.mark.parametrize("noise_scale", [0.0, 0.1])
+def test_histories_of_no_weight_have_finite_automatic_scales(noise_scale, tiny):
+    options = {"time-aware": True, "w_min": 0, "w_max": 0, "noise_scale": noise_scale}
+    model, batch = a_model(tiny, "DiffRec", input_scale="auto", output_scale="auto", **options)
+    assert torch.isfinite(model.calculate_loss(batch))
+
+
+def test_the_scales_stay_with_the_weights(tiny):
+    """A model that is loaded where ``auto`` would be another number scores as the saved one."""
+    saved, batch = a_model(tiny, "ForwardCFGDiffRec")
+    other, _ = a_model(tiny, "ForwardCFGDiffRec", cut_min=0)
+    assert other.denoiser.output_scale != saved.denoiser.output_scale
+    other.load_state_dict(saved.state_dict())
+    scores = [model.eval().full_sort_predict(batch) for model in (saved, other)]
+    torch.testing.assert_close(scores[1], scores[0], rtol=0, atol=0)
+    assert other.denoiser.get_extra_state() == saved.denoiser.get_extra_state()
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")

@@ -54,7 +54,7 @@ def _scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
 
 
 class Denoiser(nn.Module):
-    """``act(c_in W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, ``c_out`` times a linear output layer.
+    """``act(c_in W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, ``c_out`` times a linear layer.
 
     DiffRec's and the paper's first layer is linear on the concatenation of its inputs; here it is the sum of one
     linear layer an input, which is the same function, and each can be computed the cheapest way.
@@ -68,7 +68,7 @@ class Denoiser(nn.Module):
         dropout_prob: dropout on ``x_t``.
         guidance_encoder: maps guidance of shape ``(B, n)`` to ``(B, h)`` without a bias; None for a denoiser without
             guidance.
-        output_scale: ``c_out`` of Karras et al. 2022, Eq. 7, but constant.
+        output_scale: ``c_out`` of Karras et al. 2022, Eq. 7, but constant; saved with the weights.
         input_scale: their ``c_in``, likewise.
 
     Raises:
@@ -126,6 +126,14 @@ class Denoiser(nn.Module):
         fan_in = sum(block.weight.numel() // output_size for block in blocks)
         for block in blocks:
             nn.init.normal_(block.weight, std=math.sqrt(2 / (fan_in + output_size)))
+
+    def get_extra_state(self) -> dict[str, float]:
+        """The scales, for ``state_dict``: the weights mean nothing without them."""
+        return {"input_scale": self.input_scale, "output_scale": self.output_scale}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        """Take over the scales, for ``load_state_dict``."""
+        self.input_scale, self.output_scale = state["input_scale"], state["output_scale"]
 
     def encode(self, guidance: torch.Tensor | SparseRows | None) -> torch.Tensor | None:
         """The guidance's part of the first layer, shape ``(B, h)``; None for null guidance or no encoder."""

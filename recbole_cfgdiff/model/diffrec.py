@@ -18,8 +18,11 @@ from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
 from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model.histories import Histories
+from recbole_cfgdiff.model.histories import Histories, trained_users
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_scale, read_sizes
+
+# Of histories whose weights are all 0, for an automatic scale that is a number.
+_LEAST_SQUARED_NORM = 1e-6
 
 
 class DiffRec(GeneralRecommender):
@@ -63,7 +66,7 @@ class DiffRec(GeneralRecommender):
             self.schedule.steps, read_integer(config, "history_num_per_term", minimum=1)
         )
         dims_dnn = read_sizes(config, "dims_dnn")
-        input_scale, output_scale = self._read_scales(config)
+        input_scale, output_scale = self._read_scales(config, dataset)
         self.denoiser = diffusion.Denoiser(
             n_items=self.n_items,
             dims_dnn=dims_dnn,
@@ -84,23 +87,31 @@ class DiffRec(GeneralRecommender):
         getLogger().info(f"input_scale {input_scale:.4g}, output_scale {output_scale:.4g}")
         getLogger().info(f"Inference in the space of the {'hidden units' if self.runs_in_hidden_space else 'items'}")
 
-    def _read_scales(self, config: Any) -> tuple[float, float]:
-        """``input_scale`` and ``output_scale``; ``auto`` is 1 over the length of ``x_t``, in the root mean square over
-        users and steps, and the size of what is predicted (Karras et al. 2022, Eq. 7, with one constant for all steps):
+    def _read_scales(self, config: Any, dataset: Any) -> tuple[float, float]:
+        """``input_scale`` and ``output_scale``; ``auto`` is one over the length of ``x_t``, and the size of an entry of
+        what is predicted, in the root mean square over users and steps:
 
-            sigma^2 = E |x_0|^2 / n,  E |x_t|^2 = n mean_t(alphas_cumprod_t sigma^2 + 1 - alphas_cumprod_t)
+            sigma^2 = mean |x_0|^2 / n,  mean |x_t|^2 = n mean_t(alphas_cumprod_t sigma^2 + 1 - alphas_cumprod_t)
+
+        Karras et al. 2022, Eq. 7, give an entry of the input size 1; here its length is 1, as the guidance's is.
         """
-        variance = self.histories.mean_squared_norm() * self._diffused_share(config) / self.n_items
+        variance = self._mean_squared_norm(config, dataset) / self.n_items
         kept = float(self.schedule.alphas_cumprod.mean())
-        input_scale = read_scale(config, "input_scale", (self.n_items * (kept * variance + 1 - kept)) ** -0.5)
-        output_scale = read_scale(config, "output_scale", 1.0 if self.mean_type == "eps" else math.sqrt(variance))
+        input_scale, output_scale = read_scale(config, "input_scale"), read_scale(config, "output_scale")
+        if input_scale is None:
+            input_scale = 1.0 if read_flag(config, "norm") else (self.n_items * (kept * variance + 1 - kept)) ** -0.5
+        if output_scale is None:
+            output_scale = 1.0 if self.mean_type == "eps" else math.sqrt(variance)
         if self.mean_type == "eps" and output_scale != 1:
-            raise ConfigError(f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {output_scale:g}")
+            raise ConfigError(
+                f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {output_scale:g}"
+            )
         return input_scale, output_scale
 
-    def _diffused_share(self, config: Any) -> float:
-        """How much of a history ``training_example`` puts into ``x_start``, in the mean."""
-        return 1.0
+    def _mean_squared_norm(self, config: Any, dataset: Any) -> float:
+        """Of ``x_start``, in the mean over the users who are trained on."""
+        norms = self.histories.squared_norms()[trained_users(dataset)]
+        return max(float(norms.mean()), _LEAST_SQUARED_NORM)
 
     def _time_embedding_size(self, config: Any) -> int:
         return read_integer(config, "embedding_size", minimum=1)
@@ -287,6 +298,7 @@ class DiffRec(GeneralRecommender):
         weights["time_projection.weight"] = of_step
         weights["input_bias"] = weights.pop("input_layer.bias")
         weights |= {name: weights[name] / self.denoiser.output_scale for name in weights if name.startswith("output")}
+        weights["_extra_state"] = self.denoiser.get_extra_state()  # type: ignore[assignment]
         weights["time_layer.weight"] = state_dict["mlp.emb_layer.weight"]
         weights["time_layer.bias"] = state_dict["mlp.emb_layer.bias"]
         self.denoiser.load_state_dict(weights)

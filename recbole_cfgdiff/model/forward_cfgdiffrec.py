@@ -12,7 +12,11 @@ from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
+from recbole_cfgdiff.model.histories import trained_users
 from recbole_cfgdiff.model.options import read_choice, read_number, read_numbers
+
+# How many shares, evenly from cut_min to cut_max, stand for all of them in the mean size of a future.
+_N_SHARES = 64
 
 
 class ForwardCFGDiffRec(CFGDiffRec):
@@ -45,8 +49,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
                 f"ForwardCFGDiffRec: the data set {dataset.dataset_name} has no column {dataset.time_field!r} that "
                 "tells the past from the future; load one (load_col, TIME_FIELD)"
             )
-        self.cut_min = read_number(config, "cut_min", 0, 1)
-        self.cut_max = read_number(config, "cut_max", self.cut_min, 1)
+        self.cut_min, self.cut_max = _read_cuts(config)
         self.p_shuffle = read_number(config, "p_shuffle", 0, 1)
         self.recency_powers = _read_recency_powers(config)
         self.user_weight_power = read_number(config, "user_weight_power", 0)
@@ -64,9 +67,10 @@ class ForwardCFGDiffRec(CFGDiffRec):
     def _guidance_size(self, config: Any) -> int:
         return self.n_items * len(_read_recency_powers(config))
 
-    def _diffused_share(self, config: Any) -> float:
-        cut_min = read_number(config, "cut_min", 0, 1)
-        return 1 - (cut_min + read_number(config, "cut_max", cut_min, 1)) / 2
+    def _mean_squared_norm(self, config: Any, dataset: Any) -> float:
+        counts = self.histories.counts()[trained_users(dataset)]
+        shares = torch.linspace(*_read_cuts(config), _N_SHARES).tolist()
+        return float(torch.stack([(counts - _cut(share, counts)).double().mean() for share in shares]).mean())
 
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """The items after a cut, guided by those before it. Shapes as in DiffRec.
@@ -79,7 +83,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
         history = history.shuffled(torch.rand(len(users), device=users.device) < self.p_shuffle)
         counts = history.counts()
         share = torch.empty(len(users), device=counts.device).uniform_(self.cut_min, self.cut_max)
-        cut = torch.minimum((share * counts).long(), counts - 1)
+        cut = _cut(share, counts)
         is_past = history.places() < cut[history.row]
         past, future = (replace(history, values=history.values * chosen) for chosen in (is_past, ~is_past))
         return future, self._guidance(past, cut)
@@ -130,6 +134,16 @@ class ForwardCFGDiffRec(CFGDiffRec):
         return super().guidance_sweep(history, guidance_scales)
 
 
+def _cut(share: torch.Tensor | float, counts: torch.Tensor) -> torch.Tensor:
+    """How many of ``counts`` items are the past; the last never is. Shapes ``(B,)``."""
+    return torch.minimum((share * counts).long(), counts - 1)
+
+
+def _read_cuts(config: Any) -> tuple[float, float]:
+    cut_min = read_number(config, "cut_min", 0, 1)
+    return cut_min, read_number(config, "cut_max", cut_min, 1)
+
+
 def _read_recency_powers(config: Any) -> list[float]:
     powers = read_numbers(config, "recency_powers")
     if not powers:
@@ -140,6 +154,5 @@ def _read_recency_powers(config: Any) -> list[float]:
 def _count_items(dataset: Any) -> torch.Tensor:
     """Interactions of each item with the users who are trained on, int64, shape ``(n,)``."""
     rows = dataset.inter_feat
-    users, items = rows[dataset.uid_field], rows[dataset.iid_field]
-    held_out = getattr(dataset, "held_out", None)
-    return torch.bincount(items if held_out is None else items[~held_out[users]], minlength=dataset.item_num)
+    is_trained_on = torch.isin(rows[dataset.uid_field], trained_users(dataset))
+    return torch.bincount(rows[dataset.iid_field][is_trained_on], minlength=dataset.item_num)

@@ -77,9 +77,14 @@ class Histories:
         values = w_min + (w_max - w_min) * position / last
         return Histories(self.offsets, self.items, values.float(), self.n_items)
 
-    def mean_squared_norm(self) -> float:
-        """Squared length of a user's vector, in the mean over the users with a history."""
-        return float(self.values.square().sum()) / max(1, int((self.offsets.diff() > 0).sum()))
+    def counts(self) -> torch.Tensor:
+        """Number of items of each user, int64, shape ``(n_users,)``."""
+        return self.offsets.diff()
+
+    def squared_norms(self) -> torch.Tensor:
+        """Squared length of each user's vector, shape ``(n_users,)``."""
+        user = torch.arange(len(self.offsets) - 1, device=self.offsets.device).repeat_interleave(self.counts())
+        return self.values.new_zeros(len(self.offsets) - 1).index_add_(0, user, self.values.square())
 
     def to(self, device: torch.device) -> Histories:
         """A copy on ``device``."""
@@ -119,3 +124,10 @@ class Histories:
 def _may_wait_for(device: torch.device) -> bool:
     """Whether to read a number off the device: a training step on an accelerator is not to wait for it."""
     return device.type == "cpu" or not torch.is_grad_enabled()
+
+
+def trained_users(dataset: Any) -> torch.Tensor:
+    """Ids, ascending, of the users of a (training) data set who have a history and are not held out."""
+    users = dataset.inter_feat[dataset.uid_field].unique()
+    held_out = getattr(dataset, "held_out", None)
+    return users if held_out is None else users[~held_out[users]]

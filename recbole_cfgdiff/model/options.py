@@ -43,14 +43,14 @@ def read_number(config: Any, key: str, low: float = -math.inf, high: float = mat
     return float(value)
 
 
-def read_scale(config: Any, key: str, auto: float) -> float:
-    """``config[key]`` as a number in ``[1e-6, 1]``, or ``auto`` where it is ``'auto'``."""
+def read_scale(config: Any, key: str) -> float | None:
+    """``config[key]`` as a positive, finite number, or None where it is ``'auto'``."""
     value = config[key]
     if value == "auto":
-        return auto
-    if isinstance(value, str):
-        raise _fail(key, "auto or a finite number in [1e-06, 1]", value)
-    return read_number(config, key, 1e-6, 1)
+        return None
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise _fail(key, "auto or a positive number", value)
+    return float(value)
 
 
 def read_numbers(config: Any, key: str) -> list[float]:
