@@ -147,7 +147,7 @@ def test_an_automatic_output_scale_is_1_for_noise(tiny):
 def test_automatic_scales_are_those_of_forward_guidance_by_default(tiny):
     shipped, _ = a_model(tiny, "ForwardCFGDiffRec")
     automatic, _ = a_model(tiny, "ForwardCFGDiffRec", input_scale="auto", output_scale="auto")
-    assert shipped.denoiser.get_extra_state() == automatic.denoiser.get_extra_state()
+    assert torch.equal(shipped.denoiser.get_extra_state(), automatic.denoiser.get_extra_state())
     assert shipped.denoiser.input_scale < 1
 
 
@@ -166,7 +166,7 @@ def test_the_scales_stay_with_the_weights(tiny):
     other.load_state_dict(saved.state_dict())
     scores = [model.eval().full_sort_predict(batch) for model in (saved, other)]
     torch.testing.assert_close(scores[1], scores[0], rtol=0, atol=0)
-    assert other.denoiser.get_extra_state() == saved.denoiser.get_extra_state()
+    assert torch.equal(other.denoiser.get_extra_state(), saved.denoiser.get_extra_state())
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")

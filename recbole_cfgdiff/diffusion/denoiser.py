@@ -127,13 +127,13 @@ class Denoiser(nn.Module):
         for block in blocks:
             nn.init.normal_(block.weight, std=math.sqrt(2 / (fan_in + output_size)))
 
-    def get_extra_state(self) -> dict[str, float]:
-        """The scales, for ``state_dict``: the weights mean nothing without them."""
-        return {"input_scale": self.input_scale, "output_scale": self.output_scale}
+    def get_extra_state(self) -> torch.Tensor:
+        """``input_scale`` and ``output_scale``, for ``state_dict``: the weights mean nothing without them."""
+        return torch.tensor([self.input_scale, self.output_scale], dtype=torch.float64)
 
-    def set_extra_state(self, state: dict[str, float]) -> None:
+    def set_extra_state(self, state: torch.Tensor) -> None:
         """Take over the scales, for ``load_state_dict``."""
-        self.input_scale, self.output_scale = state["input_scale"], state["output_scale"]
+        self.input_scale, self.output_scale = state.tolist()
 
     def encode(self, guidance: torch.Tensor | SparseRows | None) -> torch.Tensor | None:
         """The guidance's part of the first layer, shape ``(B, h)``; None for null guidance or no encoder."""

@@ -298,7 +298,7 @@ class DiffRec(GeneralRecommender):
         weights["time_projection.weight"] = of_step
         weights["input_bias"] = weights.pop("input_layer.bias")
         weights |= {name: weights[name] / self.denoiser.output_scale for name in weights if name.startswith("output")}
-        weights["_extra_state"] = self.denoiser.get_extra_state()  # type: ignore[assignment]
+        weights["_extra_state"] = self.denoiser.get_extra_state()
         weights["time_layer.weight"] = state_dict["mlp.emb_layer.weight"]
         weights["time_layer.bias"] = state_dict["mlp.emb_layer.bias"]
         self.denoiser.load_state_dict(weights)
