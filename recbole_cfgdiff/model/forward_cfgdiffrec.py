@@ -12,7 +12,7 @@ from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
-from recbole_cfgdiff.model.histories import trained_users
+from recbole_cfgdiff.model.histories import trained_pairs, trained_users
 from recbole_cfgdiff.model.options import read_choice, read_number, read_numbers
 
 # How many shares, evenly from cut_min to cut_max, stand for all of them in the mean size of a future.
@@ -153,6 +153,5 @@ def _read_recency_powers(config: Any) -> list[float]:
 
 def _count_items(dataset: Any) -> torch.Tensor:
     """Interactions of each item with the users who are trained on, int64, shape ``(n,)``."""
-    rows = dataset.inter_feat
-    is_trained_on = torch.isin(rows[dataset.uid_field], trained_users(dataset))
-    return torch.bincount(rows[dataset.iid_field][is_trained_on], minlength=dataset.item_num)
+    _, items = trained_pairs(dataset)
+    return torch.bincount(items, minlength=dataset.item_num)

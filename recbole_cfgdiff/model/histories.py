@@ -126,8 +126,14 @@ def _may_wait_for(device: torch.device) -> bool:
     return device.type == "cpu" or not torch.is_grad_enabled()
 
 
+def trained_pairs(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """User and item ids, int64, shape ``(n_rows,)``, of a (training) data set's rows but those of held-out users."""
+    users, items = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+    held_out = getattr(dataset, "held_out", None)
+    is_trained_on = slice(None) if held_out is None else ~held_out[users]
+    return users[is_trained_on], items[is_trained_on]
+
+
 def trained_users(dataset: Any) -> torch.Tensor:
     """Ids, ascending, of the users of a (training) data set who have a history and are not held out."""
-    users = dataset.inter_feat[dataset.uid_field].unique()
-    held_out = getattr(dataset, "held_out", None)
-    return users if held_out is None else users[~held_out[users]]
+    return trained_pairs(dataset)[0].unique()
