@@ -8,6 +8,7 @@ registered.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,6 +152,20 @@ class TwoChannelCFGDiffRec(SignedCFGDiffRec):
         return SparseRows.beside([liked(signed), replace(signed, values=(-signed.values).clamp(min=0))])
 
 
+class HiddenDislikesCFGDiffRec(SignedCFGDiffRec):
+    """The control: the dislikes guide nothing, they are only not recommended."""
+
+    def _guidance(self, signed: SparseRows) -> SparseRows:
+        return liked(signed)
+
+    @torch.no_grad()
+    def guidance_sweep(self, history: Any, guidance_scales: Iterable[float]) -> Iterator[torch.Tensor]:
+        """Shapes as in CFGDiffRec."""
+        is_disliked = history.dense() < 0
+        for scores in super().guidance_sweep(history, guidance_scales):
+            yield scores.masked_fill_(is_disliked, torch.finfo(scores.dtype).min)
+
+
 def liked(signed: SparseRows) -> SparseRows:
     """The entries above 0; the others become padding."""
     return replace(signed, values=signed.values.clamp(min=0))
@@ -193,6 +208,7 @@ VARIANTS: Variants = {
     "self-attention": (SelfAttentionCFGDiffRec, {}),
     "dislikes as -1": (SignedCFGDiffRec, RAW),
     "dislikes as a channel": (TwoChannelCFGDiffRec, RAW),
+    "dislikes not recommended": (HiddenDislikesCFGDiffRec, RAW),
     "1000 hidden units": (CFGDiffRec, {**RAW, "dims_dnn": [1000]}),
     "two hidden layers of 1000": (CFGDiffRec, {**RAW, "dims_dnn": [1000, 1000]}),
 }

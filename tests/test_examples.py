@@ -77,6 +77,16 @@ def test_dislikes_before_the_last_training_row_guide_and_are_not_diffused(rated)
         assert (x_start >= 0).all()
 
 
+def test_hidden_dislikes_change_no_score_but_their_own(rated):
+    model, train_data = a_model("dislikes not recommended", rated)
+    signed = model.histories.select(train_data.user_list["user_id"])
+    only_liked, is_disliked = paper_alternatives.liked(signed), signed.dense() < 0
+    scores, unhidden = model.score(signed), model.score(only_liked)
+    assert is_disliked.any()
+    assert torch.equal(scores[~is_disliked], unhidden[~is_disliked])
+    assert scores[is_disliked].max() < unhidden.min()
+
+
 def tokens(dataset, is_item):
     return {dataset.id2token("item_id", int(item)) for item in is_item.nonzero()}
 
