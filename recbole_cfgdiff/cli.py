@@ -273,7 +273,8 @@ def parse_options(arguments: Sequence[str]) -> dict[str, str]:
     for argument in arguments:
         key, equals, value = argument[2:].partition("=")
         if not argument.startswith("--") or not equals or not key:
-            raise ConfigError(f"expected --key=value, got {argument}")
+            hint = f"; write {argument}=VALUE" if argument.startswith("--") and key and not equals else ""
+            raise ConfigError(f"expected --key=value, got {argument}{hint}")
         if options.get(key, value) != value:
             raise ConfigError(f"--{key} is given twice: {options[key]} and {value}")
         options[key] = value

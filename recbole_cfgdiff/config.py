@@ -113,7 +113,9 @@ class Config(recbole.config.Config):
         dataset = dataset or self.external_config_dict.get("dataset")
         for name, value in (("model", model), ("dataset", dataset)):
             if not value:
-                raise ConfigError(f"{name}: none given; add --{name}=NAME")
+                misspelt = nearest(name, self.external_config_dict)
+                hint = f" (is --{misspelt[0]} meant for it?)" if misspelt else ""
+                raise ConfigError(f"{name}: none given; add --{name}=NAME{hint}")
         if Path(str(dataset)).name != str(dataset):
             raise ConfigError(f"dataset: expected the name of a folder below data_path, got {dataset}")
         model_class = resolve_model(model) if isinstance(model, str) else model

@@ -130,7 +130,7 @@ def _import_hyperopt() -> Any:
     try:
         import hyperopt
     except ModuleNotFoundError as error:
-        raise ConfigError('tune needs hyperopt 0.2.5: pip install "recbole-cfgdiff[tune]"') from error
+        raise ConfigError("tune needs hyperopt 0.2.5: pip install hyperopt==0.2.5 future six") from error
     return hyperopt
 
 
