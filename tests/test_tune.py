@@ -270,7 +270,7 @@ def test_a_model_without_a_shipped_space_needs_one(tiny):
 
 def test_without_hyperopt_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hyperopt", None)
-    with pytest.raises(ConfigError, match=r"recbole-cfgdiff\[tune\]"):
+    with pytest.raises(ConfigError, match=r"pip install hyperopt==0\.2\.5 future six"):
         make_search(CHOICES, "random", 0)
 
 
