@@ -119,10 +119,11 @@ def test_items_of_the_same_users_are_in_a_cluster():
     ],
 )
 def test_every_variant_is_measured(example, names, rated, empty_folder, monkeypatch, capsys):
-    (empty_folder / "dataset" / "rated" / "rated.yaml").write_text(
+    (empty_folder / "ratings.yaml").write_text(
         "load_col: {inter: [user_id, item_id, rating, timestamp]}\nval_interval: {rating: '[4,inf)'}\n"
     )
-    monkeypatch.setattr(sys, "argv", ["example", "--dataset=rated", "--seeds=2", "--epochs=2", "--output=out/all.csv"])
+    options = ["--dataset=rated", "--config_files=ratings.yaml", "--seeds=2", "--epochs=2", "--output=out/all.csv"]
+    monkeypatch.setattr(sys, "argv", ["example", *options])
     measuring.measure_all({name: example.VARIANTS[name] for name in names}, "An example")
     table = pd.read_csv("out/all.csv")
     assert table["seed"].to_list() == [2020] * 3 + [2021] * 3 and (table["epochs"] == 2).all()
