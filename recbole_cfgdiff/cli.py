@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -210,7 +211,13 @@ def _convert(known: argparse.Namespace, rest: list[str]) -> int:
         raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
     source = open_source(known.source, known.input, known.skip_bad_lines, known.version, columns, delimiter)
     print(convert(source, known.name, known.output, known.overwrite))
+    print(f"\ntrain on it: {_command_to_train_on(known.name, known.output)}")
     return 0
+
+
+def _command_to_train_on(name: str, folder: Path) -> str:
+    command = ["python", "-m", "recbole_cfgdiff", "run", "--model=CFGDiffRec", f"--dataset={name}"]
+    return shlex.join(command if folder == Path("dataset") else [*command, f"--data_path={folder}"])
 
 
 def _guarded(

@@ -22,11 +22,18 @@ def test_a_name_is_no_path(empty_folder, capsys):
 def test_statistics_are_printed(empty_folder, capsys):
     records = [Raw("u", "i", 5.0, 0), Raw("u", "j", 3.0, 86400), Raw("v", "i", 5.0, 9), Raw("u", "i", 1.0, 99)]
     assert convert(*as_delimited(empty_folder, records), "--name=made") == 0
-    lines = dict(line.rsplit("  ", 1) for line in capsys.readouterr().out.splitlines()[1:])
+    table, _, hint = capsys.readouterr().out.partition("\n\n")
+    lines = dict(line.rsplit("  ", 1) for line in table.splitlines()[1:])
     found = {key.strip(): value.strip() for key, value in lines.items()}
     assert found["users"] == "2" and found["items"] == "2" and found["interactions"] == "3"
     assert found["rating 5"] == "2" and found["rating 3"] == "1" and found["duplicates left out"] == "1"
     assert found["density"] == "75.0000%" and found["times"] == "1970-01-01 to 1970-01-02"
+    assert hint == "train on it: python -m recbole_cfgdiff run --model=CFGDiffRec --dataset=made\n"
+
+
+def test_where_the_data_was_put_is_in_the_command_to_train_on_it(empty_folder, capsys):
+    assert convert(*as_delimited(empty_folder, [Raw("u", "i", 5.0, 0)]), "--name=made", "--output=my data") == 0
+    assert capsys.readouterr().out.endswith(" --dataset=made '--data_path=my data'\n")
 
 
 LINE = '{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1}\n'
