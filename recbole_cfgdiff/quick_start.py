@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
@@ -109,7 +110,17 @@ def _run(
 
 
 class Prepared(NamedTuple):
-    """A run that is ready to train: configuration, RecBole data set, trainer (which has the model) and loaders."""
+    """A run that is ready to train.
+
+    Attributes:
+        config: the configuration.
+        dataset: RecBole's data set.
+        trainer: has the model.
+        train_data: loader of the training part.
+        valid_data: loader of the validation part.
+        test_data: loader of the test part.
+        model_seconds: what it took to make the model, which is when RecBole fits EASE, ItemKNN and SLIMElastic.
+    """
 
     config: Config
     dataset: Any
@@ -117,6 +128,7 @@ class Prepared(NamedTuple):
     train_data: Any
     valid_data: Any
     test_data: Any
+    model_seconds: float = 0.0
 
     def fit(self, saved: bool = True, callback_fn: Callable[[int, float], None] | None = None) -> dict[str, Any]:
         """Train and validate.
@@ -190,12 +202,14 @@ def prepare(
 
     dataset_, train_data, valid_data, test_data = _load_data(config)
     logger.info(dataset_)
+    started = time.perf_counter()
     trainer = _make_trainer(config, train_data)
+    model_seconds = time.perf_counter() - started
     logger.info(trainer.model)
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
         trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
-    return Prepared(config, dataset_, trainer, train_data, valid_data, test_data)
+    return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
 def _make_config(

@@ -274,14 +274,20 @@ def test_data_sets_may_have_metrics_of_their_own(tiny, command):
 def test_a_run_without_validation_that_was_interrupted_keeps_its_seconds(tiny):
     options = {"epochs": 3, "eval_step": 0, "show_progress": False, "state": "ERROR", "run_name": "x"}
     prepared = prepare("DiffRec", "tiny", None, options)
-    curve = LearningCurve(prepared.trainer, Path("curve.csv"))
+    curve = LearningCurve(prepared.trainer, Path("curve.csv"), prepared.model_seconds)
     prepared.fit(callback_fn=curve.add)
     assert curve.epochs == 3
     again = prepare("DiffRec", "tiny", None, {"resume": "saved/x", "epochs": 4})
-    resumed = LearningCurve(again.trainer, Path("curve.csv"))
+    resumed = LearningCurve(again.trainer, Path("curve.csv"), again.model_seconds)
     assert resumed.seconds() >= pd.read_csv("curve.csv")["seconds"].max() > 0
     again.fit(callback_fn=resumed.add)
     assert resumed.epochs == 4
+
+
+def test_the_fit_of_a_model_that_is_fitted_when_it_is_made_counts_as_training(tiny):
+    prepared = prepare("EASE", "tiny", None, {"show_progress": False, "state": "ERROR"})
+    assert prepared.model_seconds > 0
+    assert LearningCurve(prepared.trainer, Path("curve.csv"), 100.0).seconds() > 100
 
 
 def test_models_are_tuned_first_each_in_its_own_space_and_the_table_says_so(tiny, command):

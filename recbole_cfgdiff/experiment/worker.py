@@ -58,7 +58,7 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)
     prepared = prepare(run.model, run.dataset, None, options)
-    curve = LearningCurve(prepared.trainer, folder / CURVE)
+    curve = LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
 
     def on_validation(epoch: int, valid_score: float) -> None:
         curve.add(epoch, valid_score)
@@ -117,17 +117,18 @@ class LearningCurve:
     Args:
         trainer: about to train, or to go on.
         path: a CSV file; what it has of later epochs than the trainer goes on from is dropped.
+        model_seconds: what it took to make the model, which counts as training.
     """
 
-    def __init__(self, trainer: Any, path: Path) -> None:
+    def __init__(self, trainer: Any, path: Path, model_seconds: float) -> None:
         self._trainer, self._path = trainer, path
         rows = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=_CURVE_COLUMNS)
         self._rows = rows[rows["epoch"] < trainer.start_epoch]
-        self._before = float(self._rows["seconds"].max()) if len(self._rows) else 0.0
+        self._before = float(self._rows["seconds"].max()) if len(self._rows) else model_seconds
         self._started = time.perf_counter()
 
     def seconds(self) -> float:
-        """Seconds of training so far, interruptions left out."""
+        """Seconds of training so far, with the making of the model, interruptions left out."""
         return self._before + time.perf_counter() - self._started
 
     def add(self, epoch: int, valid_score: float) -> None:
