@@ -193,6 +193,7 @@ def prepare(
 ) -> Prepared:
     """Everything of a run up to its training, in this process. Arguments and errors as in ``run``."""
     config = _make_config(model, dataset, config_file_list, dict(config_dict or {}))
+    data.download_if_missing(config)  # before the log begins: an unknown name would drown in the options
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()

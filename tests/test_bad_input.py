@@ -1,5 +1,7 @@
 """A user's mistakes: one clear line, exit status 2, and no training."""
 
+from pathlib import Path
+
 import pytest
 
 from conftest import write_inter
@@ -129,6 +131,11 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 def test_a_malformed_file_is_named_with_its_line(header, rows, parts, empty_folder, cli):
     write_inter(empty_folder / "dataset", "bad", rows, header)
     fails_with(cli("--model=CFGDiffRec", "--dataset=bad"), *parts)
+
+
+def test_an_unknown_data_set_is_told_before_the_log_begins(tiny, cli):
+    fails_with(cli("--model=DiffRec", "--dataset=tinny"), "unknown dataset tinny")
+    assert not Path("log").exists()
 
 
 def test_a_missing_file_is_named(empty_folder, cli):
