@@ -195,6 +195,15 @@ def test_validation_decides_and_only_the_chosen_is_tested(tiny, planted):
     assert [path.read_text() for path in Path("out").rglob("best.pth")] == ["6"]
 
 
+def test_what_is_suggested_again_is_not_trained_again(tiny, planted):
+    path = space_file("steps choice [5, 6]\n")
+    tune("DiffRec", tiny, Path("out"), path, "random", max_evals=6, options={"epochs": 1}, say=lambda _: None)
+    table = pd.read_csv("out/trials.csv")
+    assert len(table) == 6 and (table["valid_score"] == table["steps"].map({5: 0.1, 6: 0.3})).all()
+    assert len(list(Path("out/runs/tiny").iterdir())) == 2
+    assert [path.read_text() for path in Path("out").rglob("best.pth")] == ["6"]
+
+
 def test_a_search_goes_on_where_it_was_interrupted(tiny):
     path = space_file("steps choice [1, 2]\ndims_dnn choice ['[8]']\nlearning_rate choice [1.0e+30, 0.01]\n")
 

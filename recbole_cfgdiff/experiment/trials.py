@@ -110,7 +110,8 @@ def _short(value: Any) -> str:
 def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path:
     """Do the trials one after another, each with all cores; those that have a record are not done again.
 
-    Only the best trial's checkpoint is kept.
+    What hyperopt suggests again takes the record of the first time, and counts as a trial. Only the best trial's
+    checkpoint is kept.
 
     Returns:
         the folder of the best trial's checkpoint.
@@ -119,9 +120,13 @@ def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path
         TrainingError: if every trial failed.
     """
     kept: Path | None = None
+    records: dict[str, dict[str, Any]] = {}
     while len(table.rows) < table.total and (suggestion := search.next()) is not None:
         trial = make_trial(*suggestion)
-        search.report(trial.number, table.add(trial, run_one(trial.run, table.output)))
+        options = trial.run.config_hash
+        if options not in records:
+            records[options] = run_one(trial.run, table.output)
+        search.report(trial.number, table.add(trial, records[options]))
         folder = trial.run.folder(table.output) / CHECKPOINTS
         is_best = table.best is not None and table.best[0] is trial
         discarded = kept if is_best else folder
