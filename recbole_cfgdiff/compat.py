@@ -13,11 +13,13 @@ from recbole.config import Config
 
 
 def silence_recbole_deprecations() -> None:
-    """Hide the warnings about calls inside RecBole that its user can do nothing about.
+    """Hide the warnings about calls inside RecBole and hyperopt that their user can do nothing about.
 
     ``torch.cuda.amp.GradScaler`` (renamed in torch 2.4) and ``df[column].fillna(inplace=True)`` (without effect from
-    pandas 3 on, which setup.py excludes). To go with a RecBole that calls neither.
+    pandas 3 on, which setup.py excludes): to go with a RecBole that calls neither. hyperopt 0.2.5 imports
+    ``pkg_resources``, whose deprecation its own import tells: to go with a RecBole that takes a later hyperopt.
     """
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     for module in ("recbole", "thop"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=rf"{module}\.")
 
