@@ -120,13 +120,13 @@ def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path
         TrainingError: if every trial failed.
     """
     kept: Path | None = None
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, Any]] = {}  # by the hash of the options
     while len(table.rows) < table.total and (suggestion := search.next()) is not None:
         trial = make_trial(*suggestion)
-        options = trial.run.config_hash
-        if options not in records:
-            records[options] = run_one(trial.run, table.output)
-        search.report(trial.number, table.add(trial, records[options]))
+        config_hash = trial.run.config_hash
+        if config_hash not in records:
+            records[config_hash] = run_one(trial.run, table.output)
+        search.report(trial.number, table.add(trial, records[config_hash]))
         folder = trial.run.folder(table.output) / CHECKPOINTS
         is_best = table.best is not None and table.best[0] is trial
         discarded = kept if is_best else folder
