@@ -21,8 +21,7 @@ from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.pool import _duration, _Progress
 from recbole_cfgdiff.experiment.runs import Run, make_runs
 from recbole_cfgdiff.experiment.sweep import parse_scales
-from recbole_cfgdiff.experiment.worker import LearningCurve
-from recbole_cfgdiff.quick_start import prepare, run
+from recbole_cfgdiff.quick_start import run
 
 AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -269,25 +268,6 @@ def test_data_sets_may_have_metrics_of_their_own(tiny, command):
     assert "ndcg@3" in out and "recall@10" in out
     tables = Path("out/summary.md").read_text(encoding="utf-8")
     assert "| model | gauc |" in tables.partition("## other")[2] and "gauc" not in tables.partition("## other")[0]
-
-
-def test_a_run_without_validation_that_was_interrupted_keeps_its_seconds(tiny):
-    options = {"epochs": 3, "eval_step": 0, "show_progress": False, "state": "ERROR", "run_name": "x"}
-    prepared = prepare("DiffRec", "tiny", None, options)
-    curve = LearningCurve(prepared.trainer, Path("curve.csv"), prepared.model_seconds)
-    prepared.fit(callback_fn=curve.add)
-    assert curve.epochs == 3
-    again = prepare("DiffRec", "tiny", None, {"resume": "saved/x", "epochs": 4})
-    resumed = LearningCurve(again.trainer, Path("curve.csv"), again.model_seconds)
-    assert resumed.seconds() >= pd.read_csv("curve.csv")["seconds"].max() > 0
-    again.fit(callback_fn=resumed.add)
-    assert resumed.epochs == 4
-
-
-def test_the_fit_of_a_model_that_is_fitted_when_it_is_made_counts_as_training(tiny):
-    prepared = prepare("EASE", "tiny", None, {"show_progress": False, "state": "ERROR"})
-    assert prepared.model_seconds > 0
-    assert LearningCurve(prepared.trainer, Path("curve.csv"), 100.0).seconds() > 100
 
 
 def test_models_are_tuned_first_each_in_its_own_space_and_the_table_says_so(tiny, command):

@@ -1,11 +1,18 @@
-"""Epochs and seconds until a model is as good as another."""
+"""Seconds of training, and epochs and seconds until a model is as good as another."""
+
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from experiments import write_run
 
+from recbole_cfgdiff.experiment import worker
+from recbole_cfgdiff.experiment.compare import parse_variants
 from recbole_cfgdiff.experiment.learning import time_to_quality
 from recbole_cfgdiff.experiment.report import report
+from recbole_cfgdiff.experiment.runs import make_runs
+from recbole_cfgdiff.experiment.worker import LearningCurve, train_and_test
+from recbole_cfgdiff.quick_start import prepare
 
 
 def curve(*scores):
@@ -52,3 +59,29 @@ def test_the_report_tells_them(tmp_path):
     assert table[["model", "as_good_as"]].to_numpy().tolist() == [["A", "A"], ["A", "B"], ["B", "A"], ["B", "B"]]
     assert (table["epochs"] == 2).all() and (table["dataset"] == "toy").all()
     assert "2.0; 2.0 s" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_without_validation_that_was_interrupted_keeps_its_seconds(tiny):
+    options = {"epochs": 3, "eval_step": 0, "show_progress": False, "state": "ERROR", "run_name": "x"}
+    prepared = prepare("DiffRec", "tiny", None, options)
+    curve = LearningCurve(prepared.trainer, Path("curve.csv"), prepared.model_seconds)
+    prepared.fit(callback_fn=curve.add)
+    assert curve.epochs == 3
+    again = prepare("DiffRec", "tiny", None, {"resume": "saved/x", "epochs": 4})
+    resumed = LearningCurve(again.trainer, Path("curve.csv"), again.model_seconds)
+    assert resumed.seconds() >= pd.read_csv("curve.csv")["seconds"].max() > 0
+    again.fit(callback_fn=resumed.add)
+    assert resumed.epochs == 4
+
+
+def test_what_is_fitted_while_the_model_is_made_counts_as_training(tiny, monkeypatch):
+    def slow(*arguments):
+        prepared = prepare(*arguments)
+        assert prepared.model_seconds > 0
+        return prepared._replace(model_seconds=100.0)
+
+    monkeypatch.setattr(worker, "prepare", slow)
+    (ease,) = make_runs(parse_variants("EASE"), [tiny], 1)
+    Path("out").mkdir()
+    assert train_and_test(ease, Path("out"))["training_seconds"] > 100
+    assert pd.read_csv("out/curve.csv")["seconds"].min() > 100
