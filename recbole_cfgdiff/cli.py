@@ -91,7 +91,13 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--item-col", help="csv: name of the column of items")
     parser.add_argument("--rating-col", help="csv: name of the column of ratings, if there is one")
     parser.add_argument("--time-col", help="csv: name of the column of times in seconds, if there is one")
-    parser.add_argument("--delimiter", default=",", help="csv: what separates the columns (,); tab for a tab")
+    parser.add_argument("--delimiter", help="csv: what separates the columns (,); tab for a tab")
+
+
+_OF_ONE_SOURCE = {
+    "version": "amazon",
+    **dict.fromkeys(("user_col", "item_col", "rating_col", "time_col", "delimiter"), "csv"),
+}
 
 
 def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -200,13 +206,16 @@ def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
 def _convert(known: argparse.Namespace, rest: list[str]) -> int:
     if rest:
         raise ConfigError(f"convert does not know {rest[0]}")
+    for option, owner in _OF_ONE_SOURCE.items():
+        if known.source != owner and getattr(known, option) is not None:
+            raise ConfigError(f"--{option.replace('_', '-')} is an option of {owner}, not of {known.source}")
     if known.source == "csv" and not (known.user_col and known.item_col):
         raise ConfigError("csv: name the columns with --user-col and --item-col")
     target = (known.output / known.name).resolve()
     if target in (known.input.resolve(), *known.input.resolve().parents):
         raise ConfigError(f"{target}: the input lies in the folder to be written; choose another --name or --output")
     columns = Columns(known.user_col, known.item_col, known.rating_col, known.time_col)
-    delimiter = "\t" if known.delimiter == "tab" else known.delimiter
+    delimiter = {None: ",", "tab": "\t"}.get(known.delimiter, known.delimiter)
     if len(delimiter) != 1:
         raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
     source = open_source(known.source, known.input, known.skip_bad_lines, known.version, columns, delimiter)

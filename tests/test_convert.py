@@ -36,6 +36,7 @@ def test_where_the_data_was_put_is_in_the_command_to_train_on_it(empty_folder, c
     assert capsys.readouterr().out.endswith(" --dataset=made '--data_path=my data'\n")
 
 
+U_DATA = "1\t2\t3\t881250949\n"
 LINE = '{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1}\n'
 
 
@@ -58,7 +59,7 @@ def escaping_tar(path):
 
 
 def text(content):
-    return lambda path: path.write_text(content)
+    return lambda path: path.write_text(content, encoding="utf-8", errors="surrogateescape")
 
 
 @pytest.mark.parametrize(
@@ -86,17 +87,34 @@ def text(content):
         ("movielens", "u.data", text("1\t2\t3\t4\n1\t2\t3\n"), "u.data, line 2: expected user\titem\trating\ttime"),
         ("sequences", "a.txt", text("1 2 3\n4\n"), "a.txt, line 2: expected `user item item ...`, found '4'"),
         ("sequences", "a.json", text(LINE), "not the layout of sequences; it looks like amazon"),
-        ("amazon", "u.data", text("1\t2\t3\t4\n"), "not the layout of amazon; it looks like movielens"),
-        ("sequences", "a.txt", text("1\t2\t3\t4\n"), "not the layout of sequences; it looks like movielens"),
+        ("sequences", "a.csv", text("1,2,3, 4\n"), "a.csv, line 1: expected `user item item ...`, found '1,2,3, 4'"),
+        ("amazon", "u.data", text(U_DATA), "not the layout of amazon; it looks like movielens"),
+        ("sequences", "a.txt", text(U_DATA), "not the layout of sequences; it looks like movielens"),
         ("yelp", "a.txt", text("1 2 3\n"), "not the layout of yelp; it looks like sequences"),
-        ("movielens", "a.txt", text(""), "not the layout of movielens"),
+        ("movielens", "a.txt", text(""), "a.txt: expected MovieLens's u.data, ratings.dat, ratings.csv; found a.txt"),
+        ("movielens", "ratings.csv", text("1,2,3.5,100\n"), "ratings.csv, line 1: expected a column userId, found 1,"),
+        ("movielens", "ratings.csv", text("A1234567890,B000000001,5,1\n"), "line 1: expected a column userId"),
+        ("movielens", "u.data", text("1\t2\t3\t4\n" * 99 + "\udcff\n"), "u.data, line 100: not utf-8 text"),
+        (
+            "amazon",
+            "a.csv",
+            text("A1234567890,B000000001,5,1\n" + 'A1234567891,B000000001,5,"1\n' + "A1234567892,B000000001,5,1\n"),
+            "a.csv, line 2: not CSV (unexpected end of data)",
+        ),
+        (
+            "amazon",
+            "a.csv",
+            text("AE234567890,B000000001,5,1423248055000\n"),
+            "a.csv, line 1: expected seconds since 1970 for the time, found 1423248055000",
+        ),
+        ("amazon", "a.txt", text("user_id,parent_asin,timestamp\n"), "expected a column rating, found user_id,"),
         ("diffrec", "a.txt", text("1 2 3\n"), "not the layout of diffrec"),
         ("amazon", "absent", lambda path: None, "there is no such file or folder"),
         (
             "amazon",
             "a.csv",
             text("A1234567890,B000000001,5,1\n" + '"' + "x" * 200_000),
-            "a.csv, line 2: not CSV (field",
+            "a.csv, line 2: not CSV (",
         ),
         ("movielens", "ratings.csv", text("userId,movieId,rating,timestamp\n"), "no interactions: the source is empty"),
     ],
@@ -107,6 +125,43 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(source, name, write, mes
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and message in error
     assert not list(empty_folder.glob("dataset/*")) and not list(empty_folder.glob("dataset/.*"))
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_data(empty_folder):
+    for name, source, content in (
+        ("u.data", "movielens", U_DATA + "\n"),
+        ("a.txt", "sequences", "1 2 3\n\n2 3 4\n"),
+        ("a.json", "amazon", LINE + "\n" + LINE),
+        ("ratings.csv", "movielens", "userId,movieId,rating,timestamp\n1,2,3,881250949\n\n"),
+    ):
+        (empty_folder / name).write_text(content, encoding="utf-8-sig")
+        assert convert(source, name, f"--name={name}") == 0
+        assert {user for user, *_ in read_back(name)} <= {"1", "2", "A1"}
+
+
+def test_two_files_of_a_name_are_refused_and_hidden_ones_passed_over(empty_folder, capsys):
+    for folder in ("a", "b", ".hidden", "__MACOSX"):
+        (empty_folder / "in" / folder).mkdir(parents=True)
+        (empty_folder / "in" / folder / "u.data").write_text(U_DATA)
+    assert convert("movielens", empty_folder / "in", "--name=made") == 2
+    error = capsys.readouterr().err
+    assert "has both" in error and "a/u.data" in error and "b/u.data; give the folder or the file" in error
+    (empty_folder / "in" / "b" / "u.data").unlink()
+    assert convert("movielens", empty_folder / "in", "--name=made") == 0
+
+
+def test_archives_are_told_by_their_content_and_may_hold_compressed_files(empty_folder):
+    with zipfile.ZipFile(empty_folder / "downloaded", "w") as archive:
+        archive.writestr("__MACOSX/._u.data", "x")
+        archive.writestr("ml/u.data.gz", gzip.compress(U_DATA.encode()))
+    assert convert("movielens", "downloaded", "--name=made") == 0
+    assert read_back("made") == [("1", "2", 3.0, 881250949.0)]
+
+
+def test_an_option_of_another_source_is_refused(empty_folder, capsys):
+    (empty_folder / "u.data").write_text(U_DATA)
+    assert convert("movielens", "u.data", "--name=made", "--version=2014") == 2
+    assert "--version is an option of amazon, not of movielens" in capsys.readouterr().err
 
 
 def test_bad_lines_are_counted_and_skipped_if_wanted(empty_folder, capsys):

@@ -72,6 +72,17 @@ def test_features_of_items_and_users_survive(empty_folder):
     assert (folder / "films.user").read_text().splitlines()[1] == "1\t24\tM\ttechnician\t85711"
 
 
+def test_features_come_from_beside_a_file_and_not_from_below(empty_folder):
+    (empty_folder / "other").mkdir()
+    (empty_folder / "other" / "movies.csv").write_text("movieId,title,genres\n7,Another's,Drama\n")
+    (empty_folder / "ratings.csv").write_text("movieId,userId,timestamp,rating\n7,1,10,5\n")
+    assert convert("movielens", "ratings.csv", "--name=films") == 0
+    assert read_back("films") == [("1", "7", 5.0, 10.0)] and not Path("dataset/films/films.item").exists()
+    (empty_folder / "movies.csv").write_text('movieId,title,genres\n7,"One, two",Drama\n')
+    assert convert("movielens", "ratings.csv", "--name=titled") == 0
+    assert Path("dataset/titled/titled.item").read_text().splitlines()[1] == "7\tOne, two\tDrama"
+
+
 def test_titles_of_ml_10m_are_utf_8(empty_folder):
     (empty_folder / "ratings.dat").write_text("1::7::5::10\n")
     (empty_folder / "movies.dat").write_text("7::Amélie (2001)::Comedy|Romance\n", encoding="utf-8")

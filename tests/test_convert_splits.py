@@ -75,6 +75,20 @@ def test_a_diffrec_split_is_kept_exactly(empty_folder):
         assert contents == ["0\t3\t0\n0\t1\t1\n1\t1\t0\n", "0\t2\t2\n1\t3\t1\n", "1\t0\t2\n"]
 
 
+def test_two_diffrec_splits_in_a_folder_are_refused(empty_folder, capsys):
+    for name in ("clean", "noisy"):
+        a_split(empty_folder / name)
+    (empty_folder / "noisy" / "test_list.npy").unlink()
+    assert convert("diffrec", empty_folder, "--name=made") == 2
+    assert "has both" in capsys.readouterr().err and not Path("dataset").exists()
+
+
+def test_sequences_of_three_items_are_sequences(empty_folder):
+    (empty_folder / "in.txt").write_text("1\t2\t3\t4\n2\t3\t4\t5\n")
+    assert convert("sequences", "in.txt", "--name=made") == 0
+    assert len(read_back("made")) == 6
+
+
 def test_a_diffrec_split_with_pickled_objects_is_refused(empty_folder, capsys):
     source = a_split(empty_folder / "source")
     np.save(source / "valid_list.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)

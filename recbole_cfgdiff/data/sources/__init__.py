@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from recbole_cfgdiff.data.sources.amazon import VERSIONS, looks_like_amazon, open_amazon
-from recbole_cfgdiff.data.sources.base import Source, find_files, lines_of
+from recbole_cfgdiff.data.sources.base import Source, find_files, numbered_lines
 from recbole_cfgdiff.data.sources.delimited import Columns, open_delimited
 from recbole_cfgdiff.data.sources.diffrec import PARTS, open_diffrec
 from recbole_cfgdiff.data.sources.movielens import RATING_FILES, open_movielens
@@ -17,25 +18,48 @@ from recbole_cfgdiff.errors import ConfigError
 __all__ = ["SOURCES", "VERSIONS", "Columns", "open_source"]
 
 
-def _is_movielens(names: set[str], line: str) -> bool:
-    is_100k = [field.isdigit() for field in line.split("\t")] == [True] * 4
-    return bool(names & set(RATING_FILES)) or "::" in line or line.lower().startswith("userid,movieid") or is_100k
+_SAMPLE = 100  # lines
+_EARLIEST = 1e8  # seconds since 1970: in 1973, before any ratings
 
 
-def _is_sequences(names: set[str], line: str) -> bool:
-    return len(line.split()) > 1 and not set(line) & set(',{:"') and not _is_movielens(names, line)
+def _most(lines: list[str], is_one: Callable[[str], bool]) -> bool:
+    return sum(map(is_one, lines)) > len(lines) / 2
 
 
-# Whether files of these names, the first line of a single one given, look like the source.
-_LOOKS_LIKE: dict[str, Callable[[set[str], str], bool]] = {
+def _is_u_data(line: str) -> bool:
+    fields = line.split("\t")
+    return len(fields) == 4 and all(map(str.isdecimal, fields)) and int(fields[3]) > _EARLIEST
+
+
+def _is_movielens(names: set[str], lines: list[str]) -> bool:
+    is_headed = bool(lines) and lines[0].lower().startswith("userid,movieid")
+    return (
+        bool(names & set(RATING_FILES))
+        or is_headed
+        or _most(lines, lambda line: _is_u_data(line) or len(line.split("::")) == 4)
+    )
+
+
+def _is_yelp(names: set[str], lines: list[str]) -> bool:
+    return REVIEWS in names or _most(lines, lambda line: line.startswith("{") and '"business_id"' in line)
+
+
+def _is_sequences(names: set[str], lines: list[str]) -> bool:
+    def is_sequence(line: str) -> bool:
+        return len(line.split()) > 1 and all(map(str.isdecimal, line.split())) and not _is_u_data(line)
+
+    return _most(lines, is_sequence)
+
+
+# Whether files of these names, the first lines of a single one given, can hardly be of another source.
+_IS: dict[str, Callable[[set[str], list[str]], bool]] = {
     "movielens": _is_movielens,
-    "yelp": lambda names, line: REVIEWS in names or (line.startswith("{") and '"business_id"' in line),
-    "amazon": lambda names, line: looks_like_amazon(line),
-    "diffrec": lambda names, line: f"{PARTS[0]}_list.npy" in names,
+    "yelp": _is_yelp,
+    "amazon": lambda names, lines: looks_like_amazon(lines),
+    "diffrec": lambda names, lines: f"{PARTS[0]}_list.npy" in names,
     "sequences": _is_sequences,
-    "csv": lambda names, line: True,
 }
-SOURCES = tuple(_LOOKS_LIKE)
+SOURCES = (*_IS, "csv")
 
 
 def open_source(
@@ -52,9 +76,10 @@ def open_source(
         delimiter: of ``csv``.
 
     Raises:
-        ConfigError: if the input looks like another source, or like none.
+        ConfigError: if the input is of another source, or of none.
     """
-    _check_looks(source, path, forced=version is not None)
+    if source != "csv":
+        _check_is_not_another(source, path)
     if source == "movielens":
         return open_movielens(path, skip_bad_lines)
     if source == "yelp":
@@ -68,13 +93,14 @@ def open_source(
     return open_delimited(path, skip_bad_lines, columns, delimiter)
 
 
-def _check_looks(source: str, path: Path, forced: bool) -> None:
+def _check_is_not_another(source: str, path: Path) -> None:
+    """Whether the input can be of ``source`` at all is for its own reader to say."""
     files = find_files(path)
-    single = next(iter(files.values())) if len(files) == 1 else None
-    line = next(lines_of(single, "latin-1"), "") if single else ""
-    if forced or _LOOKS_LIKE[source](set(files), line):
-        return
-    others = [name for name, looks_like in _LOOKS_LIKE.items() if name != "csv" and looks_like(set(files), line)]
-    found = f"it begins with {line[:60]!r}" if single else f"it has {', '.join(sorted(files)[:5]) or 'no files'}"
-    hint = f"it looks like {others[0]}: convert {others[0]} ..." if others else found
-    raise ConfigError(f"{path}: this is not the layout of {source}; {hint}")
+    lines: list[str] = []
+    if len(files) == 1:
+        lines = [line for _, line in islice(numbered_lines(next(iter(files.values())), "latin-1"), _SAMPLE)]
+    found = [name for name, is_it in _IS.items() if is_it(set(files), lines)]
+    if found and source not in found:
+        raise ConfigError(
+            f"{path}: this is not the layout of {source}; it looks like {found[0]}: convert {found[0]} ..."
+        )

@@ -18,17 +18,19 @@ from recbole_cfgdiff.data.sources.base import (
     Source,
     TextFile,
     csv_rows,
-    find_files,
     id_in,
-    lines_of,
     number_in,
+    numbered_lines,
     parsed,
+    single_file,
 )
+from recbole_cfgdiff.data.sources.delimited import Columns, delimited_interactions
 from recbole_cfgdiff.errors import ConfigError
 
 VERSIONS = ("2014", "2018", "2023")
 
 _SAMPLE = 1000
+_LATEST = 1e11  # in the year 5138; milliseconds are above it from 1973 on
 _PRODUCT = re.compile(r"^(B[0-9A-Z]{9}|\d{9}[\dX])$")
 _REVIEWER = re.compile(r"^A[0-9A-Z]{8,}$")
 _FIELDS = {
@@ -49,11 +51,8 @@ def open_amazon(path: Path, skip_bad_lines: bool, version: str | None = None) ->
     Raises:
         ConfigError: if the version can't be told; on a bad line, unless they are skipped.
     """
-    files = find_files(path)
-    if len(files) != 1:
-        raise ConfigError(f"{path}: expected one file of reviews, found {', '.join(files) or 'none'}")
-    file = next(iter(files.values()))
-    sample = list(itertools.islice(lines_of(file), _SAMPLE))
+    file = single_file(path, "file of reviews")
+    sample = [line for _, line in itertools.islice(numbered_lines(file), _SAMPLE)]
     is_json = bool(sample) and sample[0].lstrip().startswith("{")
     if version is None and is_json:
         version = _version_of_json(sample)
@@ -68,11 +67,9 @@ def open_amazon(path: Path, skip_bad_lines: bool, version: str | None = None) ->
     return Source(f"Amazon {version}, {kind}", {WHOLE: read(file, version, counted)}, bad_lines=bad_lines)
 
 
-def looks_like_amazon(line: str) -> bool:
-    """Whether this may be the first line of a file of Amazon reviews or ratings."""
-    if line.startswith("{"):
-        return "reviewerID" in line or "parent_asin" in line
-    return _version_of_csv([line.split(",")]) is not None
+def looks_like_amazon(lines: list[str]) -> bool:
+    """Whether these may be the first lines of a file of Amazon reviews or ratings."""
+    return (_version_of_json(lines) or _version_of_csv([line.split(",") for line in lines])) is not None
 
 
 def _version_of_json(sample: list[str]) -> str | None:
@@ -93,9 +90,9 @@ def _keys_of(line: str) -> list[str]:
 
 def _version_of_csv(sample: list[list[str]]) -> str | None:
     """2023's files have a header; 2014's begin with the user, 2018's with the item."""
-    rows = [row for row in sample if len(row) >= 4]
-    if rows and rows[0][:2] == ["user_id", "parent_asin"]:
+    if sample and {"user_id", "parent_asin"} <= set(sample[0]):
         return "2023"
+    rows = [row for row in sample if len(row) >= 4]
     user_first = sum(_is_reviewer(row[0]) and _is_product(row[1]) for row in rows)
     item_first = sum(_is_product(row[0]) and _is_reviewer(row[1]) for row in rows)
     if user_first == item_first:
@@ -128,36 +125,45 @@ def _record(line: str) -> dict[str, Any]:
 def _json_interactions(file: TextFile, version: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
     names = _FIELDS[version]
 
-    def parse(line: object) -> Interaction:
-        record = _record(str(line))
+    def parse(line: str) -> Interaction:
+        record = _record(line)
         missing = [name for name in names if name not in record]
         if missing:
             raise BadLine(f"expected the key {missing[0]!r} of Amazon {version}")
         return _interaction(version, *(record[name] for name in names))
 
-    return parsed(file, enumerate(lines_of(file), start=1), parse, bad_lines)
+    return parsed(file, numbered_lines(file), parse, bad_lines)
 
 
 def _csv_interactions(file: TextFile, version: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
-    def parse(row: object) -> Interaction:
-        fields: Any = row
+    if version == "2023":
+        return _csv_interactions_2023(file, bad_lines)
+
+    def parse(fields: list[str]) -> Interaction:
         if len(fields) < 4:
             raise BadLine(f"expected 4 columns, found {len(fields)}")
         first, second, rating, time = fields[:4]
         user, item = (second, first) if version == "2018" else (first, second)
         return _interaction(version, user, item, rating, time)
 
-    rows = csv_rows(file)
-    if version == "2023":
-        next(rows, None)
-    return parsed(file, rows, parse, bad_lines)
+    return parsed(file, csv_rows(file), parse, bad_lines)
+
+
+def _csv_interactions_2023(file: TextFile, bad_lines: list[int] | None) -> Iterator[Interaction]:
+    for user, item, rating, milliseconds in delimited_interactions(file, Columns(*_FIELDS["2023"]), bad_lines):
+        assert milliseconds is not None  # the column is named
+        yield Interaction(user, item, rating, milliseconds / 1000)
 
 
 def _interaction(version: str, user: Any, item: Any, rating: Any, time: Any) -> Interaction:
-    seconds = number_in("time", time)
-    return Interaction(
-        id_in("user", user),
-        id_in("item", item),
-        number_in("rating", rating),
-        seconds / 1000 if version == "2023" else seconds,
-    )
+    seconds = _seconds(version, time)
+    return Interaction(id_in("user", user), id_in("item", item), number_in("rating", rating), seconds)
+
+
+def _seconds(version: str, time: Any) -> float:
+    number = number_in("time", time)
+    if version == "2023":
+        return number / 1000
+    if number > _LATEST:
+        raise BadLine(f"expected seconds since 1970 for the time, found {time}; milliseconds are of Amazon 2023")
+    return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -12,14 +13,15 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Callable, NamedTuple
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
 from recbole_cfgdiff.errors import ConfigError
 
 WHOLE = ""
+T = TypeVar("T")
 
 # What reading a damaged, encrypted or oddly compressed file raises.
 UNREADABLE = (
@@ -31,6 +33,10 @@ UNREADABLE = (
     RuntimeError,
     NotImplementedError,
 )
+
+
+class NotText(ConfigError):
+    """A file is not text of the encoding that it is read by."""
 
 
 class BadLine(ValueError):
@@ -92,33 +98,50 @@ class TextFile(NamedTuple):
 
 
 def lines_of(file: TextFile, encoding: str = "utf-8") -> Iterator[str]:
-    """Lines without their ends, decompressed, with a progress bar over the bytes on disk.
+    """Lines without their ends and without a byte order mark, decompressed, with a progress bar over the bytes on disk.
 
     Raises:
-        ConfigError: if the file is missing, truncated or not text of this encoding.
+        NotText: if the file is not text of this encoding.
+        ConfigError: if it is missing, truncated or damaged.
     """
+    byte_order_mark = codecs.BOM_UTF8.decode(encoding)
     number = 0
     try:
         with (
             file.path.open("rb") as raw,
             tqdm.wrapattr(raw, "read", total=file.path.stat().st_size, desc=file.path.name, disable=None) as counted,
         ):
-            for line in io.TextIOWrapper(_open(counted, file), encoding=encoding, newline=""):
-                number += 1
-                yield line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}, line {number + 1}: not {encoding} text ({error.reason})") from error
+            # Strict decoding fails for a block of lines, so that it can't tell which.
+            text = io.TextIOWrapper(_open(counted, file), encoding=encoding, errors="surrogateescape", newline="")
+            for number, line in enumerate(text, start=1):
+                if not is_text(line):
+                    raise NotText(f"{file}, line {number}: not {encoding} text")
+                yield (line.removeprefix(byte_order_mark) if number == 1 else line).rstrip("\r\n")
     except (*UNREADABLE, gzip.BadGzipFile) as error:
         raise ConfigError(f"{file}: truncated or damaged after line {number} ({error})") from error
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
 
 
+def numbered_lines(file: TextFile, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, each with its number. Raises as ``lines_of``."""
+    return ((number, line) for number, line in enumerate(lines_of(file, encoding), start=1) if line.strip())
+
+
+def content_of(file: TextFile) -> bytes:
+    """All of it, decompressed. Raises what reading a file and ``UNREADABLE`` name."""
+    with file.path.open("rb") as raw:
+        return _open(raw, file).read()
+
+
 def _open(raw: Any, file: TextFile) -> Any:
-    if file.member is None:
-        return gzip.GzipFile(fileobj=raw) if file.path.suffix == ".gz" else raw
+    stream = raw if file.member is None else _open_member(raw, file)
+    return gzip.GzipFile(fileobj=stream) if (file.member or file.path.name).endswith(".gz") else stream
+
+
+def _open_member(raw: Any, file: TextFile) -> Any:
     if zipfile.is_zipfile(file.path):
-        return zipfile.ZipFile(raw).open(file.member)
+        return zipfile.ZipFile(raw).open(str(file.member))
     archive = tarfile.open(fileobj=raw, mode="r:*")  # noqa: SIM115, read until `raw` is closed
     for member in archive:
         if member.name == file.member:
@@ -129,57 +152,100 @@ def _open(raw: Any, file: TextFile) -> Any:
 
 
 def find_files(path: Path) -> dict[str, TextFile]:
-    """The files of a folder or of an archive by name, or of a file's folder; ``.gz`` left off the names.
+    """The files of a folder or of an archive by name, or the file itself; ``.gz`` left off the names, what systems hide
+    left out.
 
     Raises:
-        ConfigError: if there is nothing at ``path``, or if an archive is damaged or has members outside of itself.
+        ConfigError: if there is nothing at ``path``, if two files have one name, or if an archive is damaged or has
+            members outside of itself.
     """
     if path.is_dir():
-        return {_without_gz(child.name): TextFile(child) for child in sorted(path.rglob("*")) if child.is_file()}
+        children = (child for child in sorted(path.rglob("*")) if child.is_file())
+        return _by_name(path, (TextFile(child) for child in children if not _is_hidden(child.relative_to(path))))
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file or folder")
-    try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                names = [member.filename for member in archive.infolist() if not member.is_dir()]
-        elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive_:
-                names = [member.name for member in archive_ if member.isfile()]
-        else:
-            return {_without_gz(path.name): TextFile(path)}
-    except UNREADABLE as error:
-        raise ConfigError(f"{path}: truncated or damaged archive ({error})") from error
-    for name in names:
+    members = _members(path)
+    if members is None:
+        return _by_name(path, [TextFile(path)])
+    for name in members:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ConfigError(f"{path}: refused, its member {name} points outside of the archive")
-    return {PurePosixPath(name).name: TextFile(path, name) for name in names}
+    return _by_name(path, (TextFile(path, name) for name in members if not _is_hidden(PurePosixPath(name))))
 
 
-def _without_gz(name: str) -> str:
-    return name[:-3] if name.endswith(".gz") else name
+def files_beside(path: Path) -> dict[str, TextFile]:
+    """The files in the folder of a file by name, as in ``find_files``, itself under its own name."""
+    files = {_name_of(TextFile(child)): TextFile(child) for child in sorted(path.parent.iterdir()) if child.is_file()}
+    return {**files, _name_of(TextFile(path)): TextFile(path)}
 
 
-def csv_rows(file: TextFile, encoding: str = "utf-8", delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def single_file(path: Path, what: str) -> TextFile:
+    """The only file at ``path``.
+
+    Raises:
+        ConfigError: if there are several, or none; as ``find_files``.
+    """
+    files = find_files(path)
+    if len(files) != 1:
+        raise ConfigError(f"{path}: expected one {what}, found {', '.join(files) or 'none'}")
+    return next(iter(files.values()))
+
+
+def _members(path: Path) -> list[str] | None:
+    """Names of the files in an archive, None if it is none."""
+    try:
+        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return [member.filename for member in archive.infolist() if not member.is_dir()]
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive_:
+                return [member.name for member in archive_ if member.isfile()]
+    except UNREADABLE as error:
+        raise ConfigError(f"{path}: truncated or damaged archive ({error})") from error
+    return None
+
+
+def _by_name(path: Path, files: Iterable[TextFile]) -> dict[str, TextFile]:
+    named: dict[str, TextFile] = {}
+    for file in files:
+        other = named.setdefault(_name_of(file), file)
+        if other is not file:
+            raise ConfigError(f"{path}: has both {other} and {file}; give the folder or the file of one data set")
+    return named
+
+
+def _name_of(file: TextFile) -> str:
+    return PurePath(file.member or file.path).name.removesuffix(".gz")
+
+
+def _is_hidden(path: PurePath) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def csv_rows(file: TextFile, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Rows of a CSV file that are not empty, each with the number of its last line.
 
     Raises:
         ConfigError: if the file can't be read as CSV, as with a quote that is never closed.
     """
-    reader = csv.reader((line + "\n" for line in lines_of(file, encoding)), delimiter=delimiter)
+    # Not strict, the reader takes all that follows an open quote for one field.
+    reader = csv.reader((line + "\n" for line in lines_of(file)), delimiter=delimiter, strict=True)
+    begin = 1
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
+            begin = reader.line_num + 1
     except csv.Error as error:
-        raise ConfigError(f"{file}, line {reader.line_num}: not CSV ({error})") from error
+        raise ConfigError(f"{file}, line {begin}: not CSV ({error})") from error
 
 
 def parsed(
     file: TextFile,
-    lines: Iterable[tuple[int, object]],
-    parse: Callable[[object], Interaction],
+    lines: Iterable[tuple[int, Any]],
+    parse: Callable[[Any], T],
     bad_lines: list[int] | None,
-) -> Iterator[Interaction]:
+) -> Iterator[T]:
     """Parse numbered lines.
 
     Args:

@@ -13,9 +13,9 @@ from recbole_cfgdiff.data.sources.base import (
     Source,
     TextFile,
     csv_rows,
-    find_files,
     number_in,
     parsed,
+    single_file,
 )
 from recbole_cfgdiff.errors import ConfigError
 
@@ -35,29 +35,26 @@ def open_delimited(path: Path, skip_bad_lines: bool, columns: Columns, delimiter
     Raises:
         ConfigError: if a column is missing; on a bad line, unless they are skipped.
     """
-    files = find_files(path)
-    if len(files) != 1:
-        raise ConfigError(f"{path}: expected one file, found {', '.join(files) or 'none'}")
-    file = next(iter(files.values()))
+    file = single_file(path, "file")
     bad_lines = [0]
-    interactions = _interactions(file, columns, delimiter, bad_lines if skip_bad_lines else None)
+    interactions = delimited_interactions(file, columns, bad_lines if skip_bad_lines else None, delimiter)
     return Source(
         f"delimited file, columns {', '.join(filter(None, columns))}", {WHOLE: interactions}, bad_lines=bad_lines
     )
 
 
-def _interactions(
-    file: TextFile, columns: Columns, delimiter: str, bad_lines: list[int] | None
+def delimited_interactions(
+    file: TextFile, columns: Columns, bad_lines: list[int] | None, delimiter: str = ","
 ) -> Iterator[Interaction]:
-    rows = csv_rows(file, "utf-8-sig", delimiter)
+    """The interactions of a delimited file whose header names the columns. Bad lines and errors as in ``parsed``."""
+    rows = csv_rows(file, delimiter)
     _, header = next(rows, (1, []))
     missing = [name for name in columns if name and name not in header]
     if missing:
         raise ConfigError(f"{file}, line 1: expected a column {missing[0]}, found {', '.join(header) or 'nothing'}")
     user, item, rating, time = (header.index(name) if name else None for name in columns)
 
-    def parse(row: object) -> Interaction:
-        fields: Any = row
+    def parse(fields: Any) -> Interaction:
         if len(fields) != len(header):
             raise BadLine(f"expected {len(header)} columns, found {len(fields)}")
         if not fields[user] or not fields[item]:

@@ -7,27 +7,26 @@ the files: on ML-1M the test rows follow the training rows, and the validation r
 
 from __future__ import annotations
 
-import zipfile
+import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from recbole_cfgdiff.data.sources.base import UNREADABLE, Interaction, Source
+from recbole_cfgdiff.data.sources.base import UNREADABLE, Interaction, Source, TextFile, content_of, find_files
 from recbole_cfgdiff.errors import ConfigError
 
 PARTS = ("train", "valid", "test")
 
 
 def open_diffrec(path: Path) -> Source:
-    """Open a folder or a zip with the three arrays.
+    """Open a folder or an archive with the three arrays.
 
     Raises:
         ConfigError: if an array is missing or not of pairs of integers.
     """
-    arrays = read_parts(path)
+    arrays = _read_parts(path)
     position: Counter[int] = Counter()
 
     def interactions(array: np.ndarray) -> Iterator[Interaction]:
@@ -39,36 +38,22 @@ def open_diffrec(path: Path) -> Source:
     return Source("DiffRec split", parts, time_field="position")
 
 
-def read_parts(source: Path) -> list[np.ndarray]:
-    """The three arrays, each of shape ``(rows, 2)``, read without unpickling anything.
-
-    Raises:
-        ConfigError: if one is missing or not an array of pairs of integers.
-    """
-    if source.is_dir():
-        files = {path.name: path for path in source.rglob("*.npy")}
-        return [_read_array(files[file].open("rb"), file) for file in _expected(files, source)]
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = {Path(member).name: member for member in archive.namelist()}
-            return [_read_array(archive.open(members[file]), file) for file in _expected(members, source)]  # type: ignore[arg-type]
-    except (OSError, *UNREADABLE) as error:
-        raise ConfigError(f"{source}: expected a folder or a zip of a DiffRec split ({error})") from error
-
-
-def _expected(found: dict[str, Path] | dict[str, str], source: Path) -> list[str]:
+def _read_parts(source: Path) -> list[np.ndarray]:
+    """The three arrays, each of shape ``(rows, 2)``."""
+    files = find_files(source)
     names = [f"{part}_list.npy" for part in PARTS]
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in files]
     if missing:
         raise ConfigError(f"{source}: expected {', '.join(names)}; {missing[0]} is missing")
-    return names
+    return [_read_array(files[name]) for name in names]
 
 
-def _read_array(stream: BinaryIO, name: str) -> np.ndarray:
+def _read_array(file: TextFile) -> np.ndarray:
+    """An array of pairs, read without unpickling anything."""
+    name = str(file)
     try:
-        with stream:
-            array = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
+        array = np.load(io.BytesIO(content_of(file)), allow_pickle=False)
+    except (OSError, ValueError, MemoryError, *UNREADABLE) as error:
         raise ConfigError(f"{name}: not a plain numpy array ({error})") from error
     if not isinstance(array, np.ndarray):
         raise ConfigError(f"{name}: expected one array, found several (npz)")

@@ -11,14 +11,18 @@ from recbole_cfgdiff.data.sources.base import (
     BadLine,
     Features,
     Interaction,
+    NotText,
     Source,
     TextFile,
     csv_rows,
+    files_beside,
     find_files,
     lines_of,
     number_in,
+    numbered_lines,
     parsed,
 )
+from recbole_cfgdiff.data.sources.delimited import Columns, delimited_interactions
 from recbole_cfgdiff.errors import ConfigError
 
 RATING_FILES = ("u.data", "ratings.dat", "ratings.csv")
@@ -55,7 +59,7 @@ def open_movielens(path: Path, skip_bad_lines: bool) -> Source:
     """
     files = find_files(path)
     if path.is_file() and path.name in RATING_FILES:
-        files = {**find_files(path.parent), path.name: TextFile(path)}
+        files = files_beside(path)
     name = next((name for name in RATING_FILES if name in files), None)
     if name is None and len(files) == 1:
         name, files = _layout_of_single(files)
@@ -90,19 +94,18 @@ def _layout_of_single(files: dict[str, TextFile]) -> tuple[str | None, dict[str,
 
 
 def _ratings(file: TextFile, name: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
-    separator = {"u.data": "\t", "ratings.dat": "::", "ratings.csv": ","}[name]
+    if name == "ratings.csv":
+        return delimited_interactions(file, Columns("userId", "movieId", "rating", "timestamp"), bad_lines)
+    separator = {"u.data": "\t", "ratings.dat": "::"}[name]
 
-    def parse(line: object) -> Interaction:
-        fields = str(line).split(separator)
+    def parse(line: str) -> Interaction:
+        fields = line.split(separator)
         if len(fields) != 4 or not fields[0] or not fields[1]:
             raise BadLine(f"expected user{separator}item{separator}rating{separator}time, found {line!r}")
         user, item, rating, time = fields
         return Interaction(user, item, number_in("rating", rating), number_in("time", time))
 
-    lines = enumerate(lines_of(file), start=1)
-    if name == "ratings.csv":
-        next(lines, None)
-    return parsed(file, lines, parse, bad_lines)
+    return parsed(file, numbered_lines(file), parse, bad_lines)
 
 
 def _items(files: dict[str, TextFile], ratings: str) -> Features | None:
@@ -135,21 +138,19 @@ def _item_with_genres(row: list[str]) -> list[Any]:
 
 
 def _rows(file: TextFile, separator: str, width: int, convert: Callable[[list[str]], list[Any]]) -> Iterator[list[Any]]:
-    for number, line in enumerate(_text_of(file), start=1):
+    for number, line in _text_of(file):
         fields = line.split(separator)
         if len(fields) != width:
             raise ConfigError(f"{file}, line {number}: expected {width} fields, found {len(fields)}")
         yield convert(fields)
 
 
-def _text_of(file: TextFile) -> list[str]:
-    """The lines of a file of items or users: UTF-8 in ml-10m, Latin-1 in the older ones."""
+def _text_of(file: TextFile) -> list[tuple[int, str]]:
+    """The numbered lines of a file of items or users: UTF-8 in ml-10m, Latin-1 in the older ones."""
     try:
-        return list(lines_of(file))
-    except ConfigError as error:
-        if isinstance(error.__cause__, UnicodeDecodeError):
-            return list(lines_of(file, "latin-1"))
-        raise
+        return list(numbered_lines(file))
+    except NotText:
+        return list(numbered_lines(file, "latin-1"))
 
 
 def _csv_items(file: TextFile) -> Iterator[list[Any]]:

@@ -15,11 +15,12 @@ from recbole_cfgdiff.data.sources.base import (
     Interaction,
     Source,
     TextFile,
+    files_beside,
     find_files,
     id_in,
     is_text,
-    lines_of,
     number_in,
+    numbered_lines,
     parsed,
 )
 from recbole_cfgdiff.errors import ConfigError
@@ -36,28 +37,27 @@ def open_yelp(path: Path, skip_bad_lines: bool) -> Source:
     """
     files = find_files(path)
     if path.is_file() and path.name.startswith(REVIEWS):
-        files = {**find_files(path.parent), REVIEWS: TextFile(path)}
+        files = {**files_beside(path), REVIEWS: TextFile(path)}
     reviews = files.get(REVIEWS) or (next(iter(files.values())) if len(files) == 1 else None)
     if reviews is None:
         raise ConfigError(f"{path}: expected {REVIEWS}, found {', '.join(files) or 'nothing'}")
     bad_lines = [0]
-    lines = enumerate(lines_of(reviews), start=1)
-    interactions = parsed(reviews, lines, _review, bad_lines if skip_bad_lines else None)
+    interactions = parsed(reviews, numbered_lines(reviews), _review, bad_lines if skip_bad_lines else None)
     return Source("Yelp reviews", {WHOLE: interactions}, _businesses(files.get(BUSINESSES)), bad_lines=bad_lines)
 
 
-def _record(line: object, *names: str) -> dict[str, Any]:
+def _record(line: str, *names: str) -> dict[str, Any]:
     try:
-        record = json.loads(str(line))
+        record = json.loads(line)
     except (ValueError, RecursionError):
-        raise BadLine(f"expected a JSON object, found {str(line)[:80]!r}") from None
+        raise BadLine(f"expected a JSON object, found {line[:80]!r}") from None
     missing = [name for name in names if not isinstance(record, dict) or name not in record]
     if missing:
         raise BadLine(f"expected the key {missing[0]!r}")
     return record
 
 
-def _review(line: object) -> Interaction:
+def _review(line: str) -> Interaction:
     record = _record(line, "user_id", "business_id", "stars", "date")
     return Interaction(
         id_in("user_id", record["user_id"]),
@@ -84,7 +84,7 @@ def _businesses(file: TextFile | None) -> Features | None:
 
 
 def _business_rows(file: TextFile) -> Iterator[list[Any]]:
-    for number, line in enumerate(lines_of(file), start=1):
+    for number, line in numbered_lines(file):
         try:
             record = _record(line, "business_id")
             item = id_in("business_id", record["business_id"])
