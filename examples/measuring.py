@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.runs import FIRST_SEED
+from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.model import MODELS, CFGDiffRec
 from recbole_cfgdiff.quick_start import prepare
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import scipy.sparse
 import torch
 
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.files import in_one_piece
 
 BEST = "best.pth"
 LAST = "last.pth"
@@ -27,12 +27,8 @@ _KIND = "__kind__"
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` to ``path``; a reader sees the old file or the new one, never a part of one."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with in_one_piece(path) as unfinished:
         torch.save(encode(state), unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

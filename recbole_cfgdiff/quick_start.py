@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+import math
 import time
 from collections.abc import Callable
 from logging import getLogger
@@ -19,12 +18,14 @@ from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
 from recbole_cfgdiff.config import Config, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.files import write_json
 from recbole_cfgdiff.guidance_choice import (
     check_guidance_choice,
     choose_guidance_scale,
     store_guidance_choice,
     wants_choice,
 )
+from recbole_cfgdiff.run_options import DATA_AND_METRICS
 from recbole_cfgdiff.trainer import get_trainer, load_model_state, make_run_name
 
 
@@ -229,7 +230,17 @@ def _make_config(
     for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
-    return Config(state["model"], state["dataset"], config_dict={**state["options"], **options})
+    config, before = (
+        Config(state["model"], state["dataset"], config_dict={**state["options"], **changes})
+        for changes in (options, {})
+    )
+    for name in ("seed", *DATA_AND_METRICS):
+        if config[name] != before[name]:
+            raise ConfigError(
+                f"{name}: {resume} was trained with {before[name]}, by which its rows were split or its best epoch was "
+                "chosen; start a run of its own"
+            )
+    return config
 
 
 def _last_checkpoint(resume: str) -> Path:
@@ -271,9 +282,9 @@ def _make_trainer(config: Config, train_data: Any) -> Any:
 def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None:
     """Write ``result.json``, with all options, into the run's folder."""
     record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
-    unfinished = run_dir / f".result.json.{os.getpid()}"
-    unfinished.write_text(json.dumps(checkpoint.encode(record), indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, run_dir / "result.json")
+    if not math.isfinite(record["best_valid_score"]):  # RecBole's mark of a run that was never validated
+        record["best_valid_score"] = None
+    write_json(run_dir / "result.json", checkpoint.encode(record))
 
 
 def objective_function(

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number
 
+# What is trained and tested on, and how it is measured.
+DATA_AND_METRICS = (
+    "eval_args",
+    "metrics",
+    "topk",
+    "valid_metric",
+    "metric_decimal_place",
+    "benchmark_filename",
+    "val_interval",
+    "rm_dup_inter",
+    "filter_inter_by_user_or_item",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "threshold",
+    "noise_threshold",
+    "noise_seed",
+    "heldout_users",
+    "heldout_targets",
+    "heldout_seed",
+)
+
 _AT_LEAST = {
     "epochs": 0,
     "train_batch_size": 1,
     "eval_batch_size": 1,
+    "full_sort_eval_batch_size": 1,
     "stopping_step": 0,
     "metric_decimal_place": 0,
     "loss_decimal_place": 0,
@@ -21,7 +44,7 @@ _AT_LEAST = {
     "noise_seed": 0,
     "heldout_seed": 0,
 }
-_FLAGS = ("show_progress", "shuffle", "reproducibility", "use_gpu")
+_FLAGS = ("show_progress", "shuffle", "reproducibility", "use_gpu", "enable_amp")
 _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
@@ -52,6 +75,12 @@ def check_run_options(options: Mapping[str, Any]) -> None:
     _check_clip_grad_norm(options["clip_grad_norm"])
     _check_metrics(options["metrics"], options["topk"], options["valid_metric"])
     _check_eval_args(options["eval_args"])
+    for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
+        if not _is_text(options[name]):
+            raise ConfigError(f"{name}: expected the name of a column, got {options[name]!r}")
+    run_name = options.get("run_name")  # ours, with no default in a file
+    if run_name is not None and Path(str(run_name)).name != run_name:
+        raise ConfigError(f"run_name: expected the name of a folder below checkpoint_dir, got {run_name!r}")
     parts = options["benchmark_filename"]
     if parts is not None and (not isinstance(parts, list) or len(parts) != 3 or not all(map(_is_text, parts))):
         raise ConfigError(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.rankings import Ranking
 from recbole_cfgdiff.experiment.runs import CURVE, RECORD, SWEEP, TEST, Run, write_spec
+from recbole_cfgdiff.files import write_json
 
 
 def ranking_of_hits(hits: list[int]) -> Ranking:

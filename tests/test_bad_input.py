@@ -78,8 +78,18 @@ def fails_with(outcome, *parts):
         (["--eval_args={'split': {'XX': 1}}"], ["split: expected such as {'RS': [0.7, 0.2, 0.1]}, got {'XX': 1}"]),
         (["--benchmark_filename=['train']"], ["benchmark_filename: expected the names of three parts"]),
         (["--load_col={'user': ['user_id']}"], ["load_col: expected columns user_id, item_id of inter"]),
+        (["--unload_col={'inter': ['item_id']}"], ["load_col, unload_col: expected user_id, item_id of", "tiny.inter"]),
+        (["--unload_col=abc"], ["unload_col: expected such as {'inter': ['rating']}, got 'abc'"]),
+        (["--enable_amp=1"], ["enable_amp: expected True or False, got 1"]),
+        (["--USER_ID_FIELD=1"], ["USER_ID_FIELD: expected the name of a column, got 1"]),
+        (["--TIME_FIELD=[]"], ["TIME_FIELD: expected the name of a column, got []"]),
+        (["--run_name=../x"], ["run_name: expected the name of a folder below checkpoint_dir, got '../x'"]),
+        (["--run_name=123"], ["run_name: expected the name of a folder", "got 123"]),
+        (["--heldout_users=0.999"], ["heldout_users: a share of 0.999 of 60 users leaves none to train on"]),
+        (["--encoding=-1"], ["encoding: expected the name of an encoding, such as utf-8, got -1"]),
         (["--encoding=foo"], ["encoding: unknown encoding: foo"]),
         (["--field_separator="], ["field_separator: expected one or more characters, got ''"]),
+        (["--full_sort_eval_batch_size=abc"], ["full_sort_eval_batch_size: expected an integer of at least 1"]),
         (["--val_interval=5"], ["data set tiny: AttributeError: 'int' object has no attribute 'items'"]),
         (["--model=DiffRec", "--dataset=../tiny"], ["dataset: expected the name of a folder below data_path"]),
         (["--log_wandb=True"], ["training options: ImportError: To use the Weights and Biases Logger"]),
@@ -131,6 +141,12 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 def test_a_malformed_file_is_named_with_its_line(header, rows, parts, empty_folder, cli):
     write_inter(empty_folder / "dataset", "bad", rows, header)
     fails_with(cli("--model=CFGDiffRec", "--dataset=bad"), *parts)
+
+
+def test_features_without_their_ids_are_refused(tiny, cli):
+    Path("dataset/tiny/tiny.item").write_text("item_id:token\tprice:float\ni1\t2\n")
+    columns = "{'inter': ['user_id', 'item_id', 'timestamp'], 'item': ['nope']}"
+    fails_with(cli("--model=DiffRec", "--dataset=tiny", f"--load_col={columns}"), "expected item_id of", "tiny.item")
 
 
 def test_an_unknown_data_set_is_told_before_the_log_begins(tiny, cli):

@@ -208,8 +208,8 @@ def test_one_process_works_in_a_folder_at_a_time(tmp_path):
 
 
 def test_a_run_with_other_options_is_not_taken_for_this_one(tiny):
-    from recbole_cfgdiff.experiment.files import write_json
     from recbole_cfgdiff.experiment.runs import RECORD, read_record, write_spec
+    from recbole_cfgdiff.files import write_json
 
     (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
     write_spec(old, old.folder(Path("out")))
@@ -227,6 +227,22 @@ def test_a_run_with_other_options_is_not_taken_for_this_one(tiny):
     assert checkpoint.exists()
     write_spec(new, new.folder(Path("out")))
     assert not checkpoint.exists()
+
+
+def test_a_run_on_other_data_is_not_taken_for_this_one(tiny):
+    from recbole_cfgdiff.experiment.runs import RECORD, read_record, write_spec
+    from recbole_cfgdiff.files import write_json
+
+    (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
+    write_spec(old, old.folder(Path("out")))
+    record = {"config_hash": old.config_hash, "data_hash": old.data_hash, "status": "ended"}
+    write_json(old.folder(Path("out")) / RECORD, record)
+    file = Path("dataset/tiny/tiny.inter")
+    file.write_text(file.read_text() + "u0\ti0\t5\n")
+    (new,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
+    assert new.config_hash == old.config_hash and read_record(old, Path("out")) == record
+    with pytest.raises(ConfigError, match="was run on other files of the data set tiny"):
+        read_record(new, Path("out"))
 
 
 def test_surroundings_are_not_part_of_the_hash_but_hyperparameters_are(tiny):

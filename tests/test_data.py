@@ -11,6 +11,7 @@ from recbole_cfgdiff.cli import main
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data import download
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model.histories import Histories
 
 # RecBole refuses data in which a user has interacted with all items.
 ANOTHER = ("another", "item", 1)
@@ -40,6 +41,19 @@ def test_the_split_is_in_exact_time_order(empty_folder, normalize_all):
         for user in range(5):
             items = [item for owner, item in pairs(dataset, part._dataset) if owner == f"u{user}"]
             assert items == [f"i{place}" for place in places]
+
+
+def test_a_random_split_keeps_the_exact_order_of_each_history(empty_folder):
+    rows = [(f"u{user}", f"i{place}", 1_400_000_000 + place) for user in range(5) for place in range(20)]
+    np.random.default_rng(0).shuffle(rows)
+    write_inter(empty_folder / "dataset", "close", [*rows, ANOTHER])
+    dataset, train, _, _ = load("close", eval_args={"order": "RO"})
+    histories = Histories.of_dataset(train._dataset)
+    for user in range(5):
+        id_ = dataset.token2id("user_id", f"u{user}")
+        items = dataset.id2token("item_id", histories.select(torch.tensor([id_])).items.numpy())
+        places = [int(item[1:]) for item in items]
+        assert len(places) == 14 and places == sorted(places)
 
 
 def test_equal_times_keep_the_order_of_the_file(empty_folder):

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from recbole_cfgdiff.errors import TrainingError
 from recbole_cfgdiff.experiment import figures
-from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.report import report, write_sweep
 from recbole_cfgdiff.experiment.runs import RECORD, Run, write_spec
+from recbole_cfgdiff.files import write_json
 
 CHROMIUM = shutil.which("chromium")
 LABELS = ["A model with a rather long name (published settings)", "B", "C <i>& $a$", "D"]

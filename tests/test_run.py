@@ -141,6 +141,21 @@ def test_a_resumed_run_takes_a_new_learning_rate_but_no_other_learner(tiny, cli)
     assert all(torch.equal(weights[name], frozen["state_dict"][name]) for name in parameters)
 
 
+@pytest.mark.parametrize("change", ["--valid_metric=Recall@5", "--eval_args={'order': 'RO'}", "--seed=7"])
+def test_a_resumed_run_keeps_its_split_and_what_its_best_epoch_was_chosen_by(change, tiny, cli):
+    folder = run_folder(cli("--model=DiffRec", f"--dataset={tiny}", "--epochs=1", *SHORT))
+    before = (folder / "last.pth").read_bytes()
+    outcome = cli(f"--resume={folder}", "--epochs=2", change, *SHORT)
+    assert outcome.status == 2 and f"{change[2:].split('=')[0]}: {folder} was trained with" in outcome.err
+    assert (folder / "last.pth").read_bytes() == before
+
+
+def test_the_result_of_a_run_without_validation_is_json(tiny, cli):
+    outcome = cli("--model=Pop", f"--dataset={tiny}", "--eval_step=0", *SHORT)
+    text = (run_folder(outcome) / "result.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["best_valid_score"] is None
+
+
 def test_a_model_that_trains_in_stages_saves_in_our_format(tiny, cli):
     stage = ("--model=RaCT", f"--dataset={tiny}", "--pretrain_epochs=1", "--save_step=1", "--metrics_k=5", *SHORT)
     assert cli(*stage).status == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
+import glob
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +41,25 @@ def check_atomic_files(config: Any) -> None:
             check_atomic_file(path, config, suffix, [field])
 
 
+def hash_of_data(config: Any) -> str:
+    """Of the names and the contents of the data set's atomic files; a file that RecBole does not read counts too."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    content = hashlib.sha256()
+    for path in sorted(folder.glob(f"{glob.escape(name)}.*")):
+        if path.suffix != ".yaml":
+            content.update(path.name.encode())
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    content.update(block)
+    return content.hexdigest()[:12]
+
+
 def _check_reading_options(config: Any, ids: list[str]) -> None:
     separator, encoding, load_col = config["field_separator"], config["encoding"], config["load_col"]
+    if not isinstance(config["unload_col"], (dict, type(None))):
+        raise ConfigError(f"unload_col: expected such as {{'inter': ['rating']}}, got {config['unload_col']!r}")
+    if encoding is not None and not isinstance(encoding, str):
+        raise ConfigError(f"encoding: expected the name of an encoding, such as utf-8, got {encoding!r}")
     if not isinstance(separator, str) or not separator:
         raise ConfigError(f"field_separator: expected one or more characters, got {separator!r}")
     if encoding is not None:
@@ -65,7 +84,7 @@ def check_atomic_file(path: Path, config: Any, suffix: str, ids: list[str]) -> N
         ids: columns of ids that must be there.
 
     Raises:
-        ConfigError: on the first line that is wrong.
+        ConfigError: on the first line that is wrong, or if a column of ids is not loaded.
     """
     encoding = config["encoding"] or "utf-8"
     try:
@@ -74,6 +93,8 @@ def check_atomic_file(path: Path, config: Any, suffix: str, ids: list[str]) -> N
             columns, types = _read_header(path, next(rows, (1, []))[1], ids)
             loaded = _loaded(config, suffix, columns)
             filled = [columns.index(name) for name in ids]
+            if not set(filled) <= set(loaded):
+                raise ConfigError(f"load_col, unload_col: expected {', '.join(ids)} of {path} among what is loaded")
             numeric = [index for index in loaded if types[index] == FeatureType.FLOAT.value]
             time = next((index for index in numeric if columns[index] == config["TIME_FIELD"]), None)
             for number, fields in rows:

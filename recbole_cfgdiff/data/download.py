@@ -6,7 +6,6 @@ there; so the download is done before RecBole looks for the files.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -50,13 +49,10 @@ def _download(url: str, name: str, target: Path) -> None:
         raise RuntimeError("declined")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as unfinished:
-        archive = Path(download_url(url, unfinished))
-        extract_zip(str(archive), unfinished)
-        archive.unlink()
-        rename_atomic_files(unfinished, archive.stem, name)
-        target.mkdir()
-        for file in Path(unfinished).iterdir():
-            shutil.move(str(file), target)
+        archive, folder = Path(download_url(url, unfinished)), Path(unfinished) / target.name
+        extract_zip(str(archive), str(folder))
+        rename_atomic_files(str(folder), archive.stem, name)
+        folder.rename(target)
 
 
 def _folders_of(path: Path) -> Iterable[str]:

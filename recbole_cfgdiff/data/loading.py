@@ -26,10 +26,11 @@ _NOT_FOR_GIVEN_SPLITS = (
 
 
 def create_dataset(config: Any) -> Any:
-    """RecBole's data set of the configuration, downloaded where needed, checked, and in exact time order.
+    """RecBole's data set of the configuration, downloaded where needed, checked, and with the exact time order.
 
     RecBole 1.2.1 rounds times to float32 (64 to 128 seconds apart for times in seconds since 1970) before it sorts by
-    them, stably; rows that are in order before keep it.
+    them, stably; rows that are in order before keep it. Rows that are to be split at random keep the file's order, so
+    that a seed gives RecBole's split, and get their places in time order for times.
 
     Raises:
         ConfigError: if the data is missing, malformed, or filtered to nothing; or has no times to order by.
@@ -44,9 +45,11 @@ def create_dataset(config: Any) -> Any:
         _check_times(dataset)
     if len(dataset.inter_feat) == 0:
         raise ConfigError(f"data set {config['dataset']}: no user is left after filtering; see val_interval and k-core")
-    # Rows to be shuffled stay as they are, so that a seed gives RecBole's split.
-    if dataset.time_field in dataset.inter_feat and (is_split or config["eval_args"]["order"] == "TO"):
-        _sort_by_exact_time(dataset)
+    if dataset.time_field in dataset.inter_feat:
+        if is_split or config["eval_args"]["order"] == "TO":
+            _sort_by_exact_time(dataset)
+        elif dataset.field2type[dataset.time_field] is FeatureType.FLOAT:
+            _put_places_for_times(dataset)
     if config["noise_threshold"] is not None:
         for name in ("user_inter_num_interval", "item_inter_num_interval"):
             if config.external_config_dict.get(name):
@@ -94,6 +97,12 @@ def _sort_by_exact_time(dataset: Any) -> None:
     part = np.repeat(np.arange(len(sizes)), sizes)
     order = np.lexsort((dataset.inter_feat[dataset.time_field].to_numpy(), part))
     dataset.inter_feat = dataset.inter_feat.iloc[order].reset_index(drop=True)
+
+
+def _put_places_for_times(dataset: Any) -> None:
+    """Up to 2^24 places are exact in float32."""
+    order = np.argsort(dataset.inter_feat[dataset.time_field].to_numpy(), kind="stable")
+    dataset.inter_feat[dataset.time_field] = np.argsort(order).astype(float)
 
 
 def data_preparation(config: Any, dataset: Any, train_loader: type | None = None) -> tuple[Any, Any, Any]:

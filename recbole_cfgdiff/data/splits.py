@@ -112,6 +112,11 @@ def hold_users_out(config: Any, dataset: Any, loaders: tuple[Any, Any, Any]) -> 
     held_out[1:] = is_held_out(
         dataset.id2token(dataset.uid_field, users), config["heldout_users"], config["heldout_seed"]
     )
+    if not held_out.any() or held_out[1:].all():
+        raise ConfigError(
+            f"heldout_users: a share of {config['heldout_users']} of {len(users)} users leaves none to "
+            f"{'test' if not held_out.any() else 'train'} on"
+        )
     mask = torch.from_numpy(held_out)
     train._dataset.held_out = mask  # for models that count something over the training rows
     targets = {"valid": valid, "test": test}[config["heldout_targets"]]

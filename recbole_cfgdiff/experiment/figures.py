@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from recbole.evaluator.register import smaller_metrics
+
+from recbole_cfgdiff.files import in_one_piece
 
 # Okabe and Ito's colours, told apart also by the colour-blind, and markers for print without colours.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -40,10 +41,8 @@ class Drawing(NamedTuple):
         """Write ``NAME.png`` and ``NAME.pdf``, each in one piece."""
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
-            unfinished = folder / f".{self.name}.{os.getpid()}.{suffix}"
-            with matplotlib.rc_context(_STYLE):
+            with matplotlib.rc_context(_STYLE), in_one_piece(folder / f"{self.name}.{suffix}") as unfinished:
                 self.figure.savefig(unfinished, metadata=metadata)
-            os.replace(unfinished, folder / f"{self.name}.{suffix}")
 
     def data_uri(self) -> str:
         """The figure as an SVG image that a page can hold in itself."""

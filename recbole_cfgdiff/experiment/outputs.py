@@ -11,9 +11,9 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.rankings import Ranking
 from recbole_cfgdiff.experiment.runs import CURVE, SWEEP, TEST, Run, read_record
+from recbole_cfgdiff.files import write_json
 
 _IDENTITY = "experiment.json"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.runs import LOG, RECORD, Run, read_record, write_spec
+from recbole_cfgdiff.files import write_json
 
 _POLL_SECONDS = 0.1
 # A checkout need not be installed to be run from its own folder, which is not where the workers run.
@@ -126,6 +126,7 @@ class _Worker:
                 "seed": self.run.seed,
                 "hyperparameters": self.run.hyperparameters,
                 "config_hash": self.run.config_hash,
+                "data_hash": self.run.data_hash,
                 "status": "failed",
                 "error": f"the process ended with status {self._process.returncode}"
                 + (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +12,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation import SparseCollector
+from recbole_cfgdiff.files import in_one_piece
 
 
 class Ranking(NamedTuple):
@@ -47,10 +47,9 @@ class Ranking(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Write a compressed ``.npz``; a reader sees the whole file or none."""
-        unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
         smallest = {name: _smallest(value) for name, value in self._asdict().items()}
-        np.savez_compressed(unfinished, **smallest)
-        os.replace(unfinished, path)
+        with in_one_piece(path) as unfinished:
+            np.savez_compressed(unfinished, **smallest)
 
     @classmethod
     def load(cls, path: Path) -> Ranking:

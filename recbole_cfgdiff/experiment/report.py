@@ -15,7 +15,6 @@ from recbole.evaluator.register import smaller_metrics
 from recbole_cfgdiff.errors import TrainingError
 from recbole_cfgdiff.experiment import figures
 from recbole_cfgdiff.experiment.figures import Drawing
-from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.learning import time_to_quality
 from recbole_cfgdiff.experiment.metrics import (
     by_history_length,
@@ -38,6 +37,7 @@ from recbole_cfgdiff.experiment.summary import (
     to_latex,
     to_markdown,
 )
+from recbole_cfgdiff.files import write_text
 
 _COSTS = {
     "training_seconds": "training, s",

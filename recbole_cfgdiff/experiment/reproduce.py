@@ -11,13 +11,13 @@ import pandas as pd
 
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
-from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import report
 from recbole_cfgdiff.experiment.runs import Run, Variant, check_data, make_runs
 from recbole_cfgdiff.experiment.statistics import LEVEL, differences, holm
 from recbole_cfgdiff.experiment.summary import users_by_seed
+from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.properties import PROPERTIES
 
 PAPER = PROPERTIES / "paper"

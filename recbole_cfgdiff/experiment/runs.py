@@ -14,13 +14,14 @@ import yaml
 from recbole.utils import ModelType, argument_list
 
 from recbole_cfgdiff.config import Config, resolve_model
-from recbole_cfgdiff.data.atomic import check_atomic_files
+from recbole_cfgdiff.data.atomic import check_atomic_files, hash_of_data
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.files import write_json
 from recbole_cfgdiff.experiment.rankings import require_rankings
+from recbole_cfgdiff.files import write_json
 from recbole_cfgdiff.properties import find_config_file
+from recbole_cfgdiff.run_options import DATA_AND_METRICS
 
 FIRST_SEED = 2020
 
@@ -66,28 +67,6 @@ _OF_THE_EXPERIMENT = {
 }
 
 
-# What is tested on, and how: a difference in one of them would be taken for a difference between models.
-_SAME_FOR_ALL = (
-    "eval_args",
-    "metrics",
-    "topk",
-    "valid_metric",
-    "metric_decimal_place",
-    "benchmark_filename",
-    "val_interval",
-    "rm_dup_inter",
-    "filter_inter_by_user_or_item",
-    "user_inter_num_interval",
-    "item_inter_num_interval",
-    "threshold",
-    "noise_threshold",
-    "noise_seed",
-    "heldout_users",
-    "heldout_targets",
-    "heldout_seed",
-)
-
-
 @dataclass(frozen=True)
 class Variant:
     """A line of the tables: a model and its settings.
@@ -118,6 +97,7 @@ class Run:
         hyperparameters: how they were chosen, as of ``describe_hyperparameters``.
         guidance_scales: at which a guided model is also evaluated.
         is_tested: whether the test part is evaluated; trials of a search are not tested.
+        data_hash: of the files of the data set.
     """
 
     label: str
@@ -128,6 +108,7 @@ class Run:
     hyperparameters: str
     guidance_scales: tuple[float, ...] = ()
     is_tested: bool = True
+    data_hash: str = ""
 
     @property
     def config_hash(self) -> str:
@@ -174,7 +155,7 @@ def make_runs(
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
     _check_different(_file_name(variant.label).lower() for variant in variants)
     _check_different(datasets)
-    planned = []
+    planned, hashes = [], {}
     for dataset in datasets:
         configs = {}
         for variant in variants:
@@ -183,7 +164,7 @@ def make_runs(
             _check_fits_an_experiment(config)
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
         _check_comparable(configs)
-        check_data(config)
+        hashes[dataset] = check_data(config)
     return [
         Run(
             variant.label,
@@ -193,6 +174,7 @@ def make_runs(
             options_of(config),
             hyperparameters,
             tuple(guidance_scales),
+            data_hash=hashes[config["dataset"]],
         )
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
         for variant, config, hyperparameters in planned
@@ -212,7 +194,8 @@ def _check_comparable(configs: dict[str, Config]) -> None:
     """Check that all variants see the same data, split and metrics, and that no two are the same."""
     (first, reference), *others = configs.items()
     for label, config in others:
-        for name in _SAME_FOR_ALL:
+        # A difference would be taken for a difference between models.
+        for name in DATA_AND_METRICS:
             if config[name] != reference[name]:
                 raise ConfigError(
                     f"{name}: it must be the same for all models, but is {reference[name]} for {first} and "
@@ -243,10 +226,11 @@ def _keys(path: Path) -> set[str]:
     return set(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
 
 
-def check_data(config: Config) -> None:
-    """Before anything is run, and before several processes look for the data at once."""
+def check_data(config: Config) -> str:
+    """Check the data before anything is run, and before several processes look for it at once; its hash."""
     download_if_missing(config)
     check_atomic_files(config)
+    return hash_of_data(config)
 
 
 def describe_hyperparameters(config: Config, config_files: Sequence[str], options: Iterable[str]) -> str:
@@ -281,8 +265,10 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
 
 def write_spec(run: Run, folder: Path) -> None:
     """What a worker reads; what an unfinished run with other options left in the folder is removed."""
-    if (folder / SPEC).is_file() and read_spec(folder).config_hash != run.config_hash:
-        shutil.rmtree(folder)
+    if (folder / SPEC).is_file():
+        before = read_spec(folder)
+        if (before.config_hash, before.data_hash) != (run.config_hash, run.data_hash):
+            shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SPEC, asdict(run))
 
@@ -297,14 +283,20 @@ def read_record(run: Run, output: Path) -> dict[str, Any] | None:
     """The record of a run that has ended, well or not, or None.
 
     Raises:
-        ConfigError: if it ended well, but with other options; the message names them.
+        ConfigError: if it ended well, but with other options, which the message names, or on other data.
     """
     path = run.folder(output) / RECORD
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    if record["config_hash"] == run.config_hash:
+    # Records of before there were hashes of data have none.
+    is_other_data = record.get("data_hash", run.data_hash) != run.data_hash
+    if record["config_hash"] == run.config_hash and not is_other_data:
         return record
+    if record["status"] == "ended" and is_other_data:
+        raise ConfigError(
+            f"{path.parent}: {run} was run on other files of the data set {run.dataset}; choose another --output"
+        )
     if record["status"] == "ended":
         made_with = read_spec(path.parent).options
         changed = sorted(

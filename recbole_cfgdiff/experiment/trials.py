@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from recbole_cfgdiff.errors import TrainingError
-from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.pool import run_one
 from recbole_cfgdiff.experiment.runs import CHECKPOINTS, Run
 from recbole_cfgdiff.experiment.search import Search
+from recbole_cfgdiff.files import write_text
 
 TRIALS = "trials.csv"
 _TOLD = ("status", "valid_score", "training_seconds", "epochs", "error")

@@ -15,13 +15,13 @@ from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.config import Config, resolve_model
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.figures import search_progress
-from recbole_cfgdiff.experiment.files import write_text
 from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.ray_trials import Cluster, connected, do_by_ray
 from recbole_cfgdiff.experiment.runs import Run, check_data, options_of
 from recbole_cfgdiff.experiment.search import Search, make_search
 from recbole_cfgdiff.experiment.search_space import Range, boundary_values, read_space
 from recbole_cfgdiff.experiment.trials import TRIALS, MakeTrial, Trial, TrialTable, do_in_turn
+from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.quick_start import load_trained
 
@@ -128,7 +128,8 @@ def plan_search(
         what = (config["model"], config["dataset"], config["seed"], options_of(config))
         of_file = {name: value for name, value in config.external_config_dict.items() if name in config.options}
         given = {name: value for name, value in of_file.items() if name not in ("model", "dataset", "chosen_by")}
-        return Trial(number, parameters, given, Run(f"trial-{number:03d}", *what, hyperparameters="", is_tested=False))
+        run = Run(f"trial-{number:03d}", *what, hyperparameters="", is_tested=False, data_hash=data_hash)
+        return Trial(number, parameters, given, run)
 
     values = {name: boundary_values(parameter) for name, parameter in space.items()}
     first = {name: listed[0] for name, listed in values.items()}
@@ -140,7 +141,7 @@ def plan_search(
     if max_evals is None:
         max_evals = math.prod(map(len, values.values())) if algorithm == "exhaustive" else 20
     search = make_search(space, algorithm, config["seed"])
-    check_data(config)
+    data_hash = check_data(config)
     identity = {
         "command": "tune",
         "model": config["model"],

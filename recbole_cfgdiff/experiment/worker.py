@@ -26,11 +26,11 @@ import torch
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.experiment.files import write_json, write_text
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
 from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec
 from recbole_cfgdiff.experiment.sweep import can_sweep, sweep
+from recbole_cfgdiff.files import write_json, write_text
 from recbole_cfgdiff.quick_start import Prepared, prepare
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
@@ -177,6 +177,7 @@ def provenance(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "hyperparameters": run.hyperparameters,
         "config_hash": run.config_hash,
+        "data_hash": run.data_hash,
         "versions": " ".join(f"{name}={_version(name)}" for name in _PACKAGES) + f" python={platform.python_version()}",
         "git_commit": _git_commit(),
         "threads": torch.get_num_threads(),

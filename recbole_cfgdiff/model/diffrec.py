@@ -229,7 +229,7 @@ class DiffRec(GeneralRecommender):
             shape ``(B, n)``; the next may overwrite it, so that no more than one scale's scores are held.
         """
         if isinstance(history, torch.Tensor):
-            history = SparseRows.of_dense(history.to(self.denoiser.input_bias.dtype))
+            history = SparseRows.of_dense(history.to(self.denoiser.input_bias))  # its device and type
         denoiser = self.scoring_denoiser
         x_T, guidance = self.inference_start(history)
         guidance_code = denoiser.encode(guidance)
