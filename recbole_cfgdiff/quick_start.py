@@ -110,6 +110,9 @@ def _run(
     return result
 
 
+_RESULT = "result.json"
+
+
 class Prepared(NamedTuple):
     """A run that is ready to train.
 
@@ -211,6 +214,8 @@ def prepare(
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
         trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
+    elif (trainer.run_dir / _RESULT).exists():
+        raise ConfigError(f"run_name: {trainer.run_dir} has a run already; choose another name, or --resume it")
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
@@ -284,7 +289,7 @@ def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None
     record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
     if not math.isfinite(record["best_valid_score"]):  # RecBole's mark of a run that was never validated
         record["best_valid_score"] = None
-    write_json(run_dir / "result.json", checkpoint.encode(record))
+    write_json(run_dir / _RESULT, checkpoint.encode(record))
 
 
 def objective_function(

@@ -168,6 +168,13 @@ def test_runs_started_at_once_have_folders_of_their_own(tiny, cli):
     assert run_folder(cli(*arguments)) != run_folder(cli(*arguments))
 
 
+def test_a_run_is_not_written_over(tiny, cli):
+    arguments = ("--model=Pop", f"--dataset={tiny}", "--run_name=mine", *SHORT)
+    assert cli(*arguments).status == 0
+    outcome = cli(*arguments)
+    assert outcome.status == 2 and "run_name: saved/mine has a run already" in outcome.err
+
+
 class Malicious:
     def __reduce__(self):
         return (os.system, ("touch executed",))

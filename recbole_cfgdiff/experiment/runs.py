@@ -153,8 +153,9 @@ def make_runs(
     options = options or {}
     if n_seeds < 1:
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
-    _check_different(_file_name(variant.label).lower() for variant in variants)
-    _check_different(datasets)
+    labels = (_file_name(variant.label).lower() for variant in variants)
+    _check_different("models", labels, hint="; the config files of one model need different names")
+    _check_different("dataset", datasets)
     planned, hashes = [], {}
     for dataset in datasets:
         configs = {}
@@ -214,11 +215,11 @@ def options_of(config: Config) -> dict[str, Any]:
     return {**config.options, "data_path": str(Path(config.options["data_path"]).resolve())}
 
 
-def _check_different(names: Iterable[str]) -> None:
+def _check_different(option: str, names: Iterable[str], hint: str = "") -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ConfigError(f"{name} is given twice")
+            raise ConfigError(f"{option}: {name} is given twice{hint}")
         seen.add(name)
 
 
