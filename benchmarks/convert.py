@@ -8,7 +8,6 @@ The file is generated: ids of the real lengths, users and items drawn by Zipf's 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -18,6 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from recbole_cfgdiff.files import write_json
 
 _CHUNK = 100_000
 _PANDAS = """
@@ -73,7 +74,7 @@ def main() -> None:
             for name, command in commands.items()
         ]
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()}
-    arguments.output.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    write_json(arguments.output, {"machine": machine, "rows": rows})
     for row in rows:
         print(
             "  ".join(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import logging
 import os
 import platform
@@ -21,6 +20,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from recbole_cfgdiff.files import write_json
 
 _MEBIBYTE = 2**20
 
@@ -191,10 +192,8 @@ def machine(threads: int) -> dict[str, Any]:
 
 def write(rows: list[dict[str, Any]], threads: int, output: Path) -> None:
     """Write the rows, each with the machine, as JSON."""
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     about = machine(threads)
-    unfinished.write_text(json.dumps([{**row, "machine": about} for row in rows], indent=1) + "\n")
-    os.replace(unfinished, output)
+    write_json(output, [{**row, "machine": about} for row in rows])
 
 
 def table(rows: list[dict[str, Any]], baseline: str) -> str:

@@ -19,6 +19,8 @@ from harness import Case, measure, parse_arguments, write
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from recbole_cfgdiff.files import in_one_piece
+
 _HIDDEN = 1000
 _MODELS = (
     ("CFGDiffRec", "CFGDiffRec", 2.0),
@@ -92,7 +94,8 @@ def draw(rows: list[dict[str, Any]], fitted: dict[tuple[str, str], float], path:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(models), frameon=False)
     figure.suptitle("The numbers beside the lines are fitted exponents", fontsize=10)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
-    figure.savefig(path)
+    with in_one_piece(path) as unfinished:
+        figure.savefig(unfinished)
     plt.close(figure)
 
 

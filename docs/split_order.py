@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_cfgdiff.files import write_text
+
 _PLACES = 3
 _PAIRS = [
     ("train last", "valid first"),
@@ -74,7 +76,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="a CSV file")
     options = parser.parse_args()
     table = pd.concat([lifts(folder) for folder in options.folders])
-    table.to_csv(options.output, index=False, float_format="%.2f")
+    write_text(options.output, table.to_csv(index=False, float_format="%.2f"))
     print(table.to_string(index=False, float_format="%.2f"))
 
 
