@@ -110,7 +110,17 @@ def _run(
     return result
 
 
-_RESULT = "result.json"
+# By which a run's rows are read and split, beside DATA_AND_METRICS, and which of them are masked.
+_OF_THE_ROWS = (
+    "seed",
+    "USER_ID_FIELD",
+    "ITEM_ID_FIELD",
+    "RATING_FIELD",
+    "TIME_FIELD",
+    "load_col",
+    "unload_col",
+    "repeatable",
+)
 
 
 class Prepared(NamedTuple):
@@ -180,7 +190,14 @@ class Prepared(NamedTuple):
         return self.trainer.evaluate(self.test_data, load_best_model=load_best_model, show_progress=show_progress)
 
     def fit_and_test(self, saved: bool = True) -> dict[str, Any]:
-        """What ``run`` returns; written as ``result.json`` into the run's folder if ``saved``."""
+        """What ``run`` returns; written as ``result.json`` into the run's folder if ``saved``.
+
+        Raises:
+            ConfigError: if another run would be written over.
+        """
+        run_dir = self.trainer.run_dir
+        if saved and not self.config["resume"] and (run_dir / checkpoint.LAST).exists():
+            raise ConfigError(f"run_name: {run_dir} has a run already; choose another name, or --resume={run_dir}")
         result = self.fit(saved)
         result["test_result"] = self.test(load_best_model=saved)
         result["run_dir"] = str(self.trainer.run_dir) if saved else None
@@ -214,8 +231,6 @@ def prepare(
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
         trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
-    elif (trainer.run_dir / _RESULT).exists():
-        raise ConfigError(f"run_name: {trainer.run_dir} has a run already; choose another name, or --resume it")
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
@@ -235,15 +250,15 @@ def _make_config(
     for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
-    config, before = (
+    # The run's own first: RecBole sets the device of the process by the latest.
+    before, config = (
         Config(state["model"], state["dataset"], config_dict={**state["options"], **changes})
-        for changes in (options, {})
+        for changes in ({}, options)
     )
-    for name in ("seed", *DATA_AND_METRICS):
-        if config[name] != before[name]:
+    for name in (*DATA_AND_METRICS, *_OF_THE_ROWS):
+        if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
-                f"{name}: {resume} was trained with {before[name]}, by which its rows were split or its best epoch was "
-                "chosen; start a run of its own"
+                f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"
             )
     return config
 
@@ -289,7 +304,7 @@ def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None
     record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
     if not math.isfinite(record["best_valid_score"]):  # RecBole's mark of a run that was never validated
         record["best_valid_score"] = None
-    write_json(run_dir / _RESULT, checkpoint.encode(record))
+    write_json(run_dir / "result.json", checkpoint.encode(record))
 
 
 def objective_function(

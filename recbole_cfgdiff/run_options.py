@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
@@ -76,10 +76,10 @@ def check_run_options(options: Mapping[str, Any]) -> None:
     _check_metrics(options["metrics"], options["topk"], options["valid_metric"])
     _check_eval_args(options["eval_args"])
     for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
-        if not _is_text(options[name]):
+        if not _is_text(options[name]) and not (name == "TIME_FIELD" and options[name] in (None, "")):
             raise ConfigError(f"{name}: expected the name of a column, got {options[name]!r}")
     run_name = options.get("run_name")  # ours, with no default in a file
-    if run_name is not None and Path(str(run_name)).name != run_name:
+    if run_name is not None and not _is_below(str(run_name)):
         raise ConfigError(f"run_name: expected the name of a folder below checkpoint_dir, got {run_name!r}")
     parts = options["benchmark_filename"]
     if parts is not None and (not isinstance(parts, list) or len(parts) != 3 or not all(map(_is_text, parts))):
@@ -90,6 +90,11 @@ def check_run_options(options: Mapping[str, Any]) -> None:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _is_below(path: str) -> bool:
+    parts = PurePath(path).parts
+    return bool(parts) and ".." not in parts and not PurePath(path).is_absolute()
 
 
 def _check_clip_grad_norm(value: Any) -> None:

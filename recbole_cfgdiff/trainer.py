@@ -47,7 +47,7 @@ class CheckpointTrainer(Trainer):
         after_step: Callable[[], None] | None = getattr(model, "after_step", None)
         if after_step is not None:
             self.optimizer.register_step_post_hook(lambda *_: after_step())
-        self._set_run_dir(Path(config["checkpoint_dir"]) / (config["run_name"] or make_run_name(config)))
+        self._set_run_dir(Path(config["checkpoint_dir"]) / str(config["run_name"] or make_run_name(config)))
         self._initial_marks = _marks(model)
         self._epoch = 0
         self._resumed: dict[str, Any] | None = None

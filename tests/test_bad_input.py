@@ -84,7 +84,7 @@ def fails_with(outcome, *parts):
         (["--USER_ID_FIELD=1"], ["USER_ID_FIELD: expected the name of a column, got 1"]),
         (["--TIME_FIELD=[]"], ["TIME_FIELD: expected the name of a column, got []"]),
         (["--run_name=../x"], ["run_name: expected the name of a folder below checkpoint_dir, got '../x'"]),
-        (["--run_name=123"], ["run_name: expected the name of a folder", "got 123"]),
+        (["--run_name=.."], ["run_name: expected the name of a folder", "got '..'"]),
         (["--heldout_users=0.999"], ["heldout_users: a share of 0.999 of 60 users leaves none to train on"]),
         (["--encoding=-1"], ["encoding: expected the name of an encoding, such as utf-8, got -1"]),
         (["--encoding=foo"], ["encoding: unknown encoding: foo"]),

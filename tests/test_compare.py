@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.pool import _duration, _Progress
 from recbole_cfgdiff.experiment.runs import Run, make_runs
 from recbole_cfgdiff.experiment.sweep import parse_scales
+from recbole_cfgdiff.experiment.worker import train_and_test
 from recbole_cfgdiff.quick_start import run
 
 AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
@@ -239,10 +241,26 @@ def test_a_run_on_other_data_is_not_taken_for_this_one(tiny):
     write_json(old.folder(Path("out")) / RECORD, record)
     file = Path("dataset/tiny/tiny.inter")
     file.write_text(file.read_text() + "u0\ti0\t5\n")
+    Path("dataset/tiny/tiny.inter.bak").mkdir()  # no part of the data
     (new,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
     assert new.config_hash == old.config_hash and read_record(old, Path("out")) == record
     with pytest.raises(ConfigError, match="was run on other files of the data set tiny"):
         read_record(new, Path("out"))
+    with pytest.raises(ConfigError, match="the files of the data set tiny have changed"):
+        train_and_test(old, Path("elsewhere"))
+
+
+def test_what_an_unfinished_run_left_is_kept_unless_the_data_differs(tiny):
+    from recbole_cfgdiff.experiment.runs import write_spec
+
+    (run,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
+    checkpoint = run.folder(Path("out")) / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    for before, now, is_kept in (("", "a", True), ("a", "a", True), ("a", "b", False)):
+        write_spec(replace(run, data_hash=before), run.folder(Path("out")))
+        checkpoint.mkdir(exist_ok=True)
+        write_spec(replace(run, data_hash=now), run.folder(Path("out")))
+        assert checkpoint.exists() == is_kept
 
 
 def test_surroundings_are_not_part_of_the_hash_but_hyperparameters_are(tiny):

@@ -104,6 +104,15 @@ def text(content):
         (
             "amazon",
             "a.csv",
+            text('A1234567890,B000000001,5,"1\nA1234567891,B000000001,5,1\nA1234567892,B000000001,5,"1\n'),
+            "a.csv, line 1: not CSV (',' expected after",
+        ),
+        ("sequences", "a.txt", text("1\t2\t3.5\t881250949\n"), "not the layout of sequences; it looks like movielens"),
+        ("sequences", "a.txt", text("1 2 3 881250949\n"), "not the layout of sequences; it looks like movielens"),
+        ("yelp", "a.json", text("{[1]: 2}\n"), "a.json, line 1: expected a JSON object"),
+        (
+            "amazon",
+            "a.csv",
             text("AE234567890,B000000001,5,1423248055000\n"),
             "a.csv, line 1: expected seconds since 1970 for the time, found 1423248055000",
         ),
@@ -139,6 +148,22 @@ def test_a_byte_order_mark_and_blank_lines_are_no_data(empty_folder):
         assert {user for user, *_ in read_back(name)} <= {"1", "2", "A1"}
 
 
+def test_a_quote_within_a_field_and_a_field_of_several_lines_are_csv(empty_folder):
+    text = 'user,item,time,title\n1,2,1,"Emma" by Austen\n1,3,2,"of two\nlines"\n2,3,3,x\n'
+    (empty_folder / "in.csv").write_text(text)
+    assert convert("csv", "in.csv", "--name=made", "--user-col=user", "--item-col=item", "--time-col=time") == 0
+    assert len(read_back("made")) == 3
+
+
+def test_small_sets_of_ratings_and_of_sequences_are_what_they_are_called(empty_folder):
+    (empty_folder / "in.txt").write_text("1\t2\t3\t4\n")
+    for source in ("movielens", "sequences"):
+        assert convert(source, "in.txt", f"--name={source}") == 0
+    assert len(read_back("movielens")) == 1 and len(read_back("sequences")) == 3
+    (empty_folder / "words.txt").write_text("u1 a b\nu2 c,d e\n")
+    assert convert("sequences", "words.txt", "--name=words") == 0
+
+
 def test_two_files_of_a_name_are_refused_and_hidden_ones_passed_over(empty_folder, capsys):
     for folder in ("a", "b", ".hidden", "__MACOSX"):
         (empty_folder / "in" / folder).mkdir(parents=True)
@@ -147,6 +172,8 @@ def test_two_files_of_a_name_are_refused_and_hidden_ones_passed_over(empty_folde
     error = capsys.readouterr().err
     assert "has both" in error and "a/u.data" in error and "b/u.data; give the folder or the file" in error
     (empty_folder / "in" / "b" / "u.data").unlink()
+    for other in ("a/README", "b/README", "a/u.data.gz"):
+        (empty_folder / "in" / other).write_text("no matter")
     assert convert("movielens", empty_folder / "in", "--name=made") == 0
 
 

@@ -75,7 +75,7 @@ def test_features_of_items_and_users_survive(empty_folder):
 def test_features_come_from_beside_a_file_and_not_from_below(empty_folder):
     (empty_folder / "other").mkdir()
     (empty_folder / "other" / "movies.csv").write_text("movieId,title,genres\n7,Another's,Drama\n")
-    (empty_folder / "ratings.csv").write_text("movieId,userId,timestamp,rating\n7,1,10,5\n")
+    (empty_folder / "ratings.csv").write_text("movieid,userid,timestamp,rating\n7,1,10,5\n")
     assert convert("movielens", "ratings.csv", "--name=films") == 0
     assert read_back("films") == [("1", "7", 5.0, 10.0)] and not Path("dataset/films/films.item").exists()
     (empty_folder / "movies.csv").write_text('movieId,title,genres\n7,"One, two",Drama\n')

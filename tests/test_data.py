@@ -56,6 +56,15 @@ def test_a_random_split_keeps_the_exact_order_of_each_history(empty_folder):
         assert len(places) == 14 and places == sorted(places)
 
 
+def test_a_random_split_leaves_the_times_as_they_are(empty_folder):
+    rows = [(f"u{user}", f"i{place}", place) for user in range(3) for place in range(10)]
+    write_inter(empty_folder / "dataset", "few", [*rows, ANOTHER])
+    dataset, train, _, _ = load("few", eval_args={"order": "RO"})
+    items = dataset.id2token("item_id", train._dataset.inter_feat["item_id"].numpy())
+    times = train._dataset.inter_feat["timestamp"].tolist()
+    assert [f"i{time:.0f}" for time in times if time != 1] == [item for item, time in zip(items, times) if time != 1]
+
+
 def test_equal_times_keep_the_order_of_the_file(empty_folder):
     rows = [(f"u{user}", f"i{place}", 5) for user in range(3) for place in range(10)]
     write_inter(empty_folder / "dataset", "ties", [*rows, ANOTHER])

@@ -141,13 +141,16 @@ def test_a_resumed_run_takes_a_new_learning_rate_but_no_other_learner(tiny, cli)
     assert all(torch.equal(weights[name], frozen["state_dict"][name]) for name in parameters)
 
 
-@pytest.mark.parametrize("change", ["--valid_metric=Recall@5", "--eval_args={'order': 'RO'}", "--seed=7"])
+@pytest.mark.parametrize(
+    "change", ["--valid_metric=Recall@5", "--eval_args={'order': 'RO'}", "--seed=7", "--TIME_FIELD=item_id"]
+)
 def test_a_resumed_run_keeps_its_split_and_what_its_best_epoch_was_chosen_by(change, tiny, cli):
     folder = run_folder(cli("--model=DiffRec", f"--dataset={tiny}", "--epochs=1", *SHORT))
     before = (folder / "last.pth").read_bytes()
     outcome = cli(f"--resume={folder}", "--epochs=2", change, *SHORT)
-    assert outcome.status == 2 and f"{change[2:].split('=')[0]}: {folder} was trained with" in outcome.err
+    assert outcome.status == 2 and f"{change[2:].split('=')[0]}: {folder} was trained and validated with" in outcome.err
     assert (folder / "last.pth").read_bytes() == before
+    assert cli(f"--resume={folder}", "--valid_metric=ndcg@10", *SHORT).status == 0  # as it was, in another case
 
 
 def test_the_result_of_a_run_without_validation_is_json(tiny, cli):
@@ -173,6 +176,7 @@ def test_a_run_is_not_written_over(tiny, cli):
     assert cli(*arguments).status == 0
     outcome = cli(*arguments)
     assert outcome.status == 2 and "run_name: saved/mine has a run already" in outcome.err
+    assert cli(*arguments[:2], "--run_name=mine/2", *SHORT).status == 0 and Path("saved/mine/2/best.pth").exists()
 
 
 class Malicious:

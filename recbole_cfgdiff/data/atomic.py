@@ -17,6 +17,7 @@ from recbole_cfgdiff.data.tokens import MISSING
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
 _TYPES = {kind.value for kind in FeatureType}
+_SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
 
 
 def check_atomic_files(config: Any) -> None:
@@ -42,11 +43,11 @@ def check_atomic_files(config: Any) -> None:
 
 
 def hash_of_data(config: Any) -> str:
-    """Of the names and the contents of the data set's atomic files; a file that RecBole does not read counts too."""
+    """Of the names and the contents of the data set's atomic files, those that are not loaded included."""
     folder, name = Path(config["data_path"]), config["dataset"]
     content = hashlib.sha256()
     for path in sorted(folder.glob(f"{glob.escape(name)}.*")):
-        if path.suffix != ".yaml":
+        if path.is_file() and path.suffix[1:] in _SUFFIXES:
             content.update(path.name.encode())
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
@@ -56,7 +57,7 @@ def hash_of_data(config: Any) -> str:
 
 def _check_reading_options(config: Any, ids: list[str]) -> None:
     separator, encoding, load_col = config["field_separator"], config["encoding"], config["load_col"]
-    if not isinstance(config["unload_col"], (dict, type(None))):
+    if config["unload_col"] and not isinstance(config["unload_col"], dict):
         raise ConfigError(f"unload_col: expected such as {{'inter': ['rating']}}, got {config['unload_col']!r}")
     if encoding is not None and not isinstance(encoding, str):
         raise ConfigError(f"encoding: expected the name of an encoding, such as utf-8, got {encoding!r}")

@@ -15,6 +15,7 @@ from recbole_cfgdiff.data.loaders import remember_batches
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.time_order import remember_places
 
 _NOT_FOR_GIVEN_SPLITS = (
     "val_interval",
@@ -30,7 +31,7 @@ def create_dataset(config: Any) -> Any:
 
     RecBole 1.2.1 rounds times to float32 (64 to 128 seconds apart for times in seconds since 1970) before it sorts by
     them, stably; rows that are in order before keep it. Rows that are to be split at random keep the file's order, so
-    that a seed gives RecBole's split, and get their places in time order for times.
+    that a seed gives RecBole's split; their places in time are remembered beside them.
 
     Raises:
         ConfigError: if the data is missing, malformed, or filtered to nothing; or has no times to order by.
@@ -49,7 +50,7 @@ def create_dataset(config: Any) -> Any:
         if is_split or config["eval_args"]["order"] == "TO":
             _sort_by_exact_time(dataset)
         elif dataset.field2type[dataset.time_field] is FeatureType.FLOAT:
-            _put_places_for_times(dataset)
+            remember_places(dataset)
     if config["noise_threshold"] is not None:
         for name in ("user_inter_num_interval", "item_inter_num_interval"):
             if config.external_config_dict.get(name):
@@ -97,12 +98,6 @@ def _sort_by_exact_time(dataset: Any) -> None:
     part = np.repeat(np.arange(len(sizes)), sizes)
     order = np.lexsort((dataset.inter_feat[dataset.time_field].to_numpy(), part))
     dataset.inter_feat = dataset.inter_feat.iloc[order].reset_index(drop=True)
-
-
-def _put_places_for_times(dataset: Any) -> None:
-    """Up to 2^24 places are exact in float32."""
-    order = np.argsort(dataset.inter_feat[dataset.time_field].to_numpy(), kind="stable")
-    dataset.inter_feat[dataset.time_field] = np.argsort(order).astype(float)
 
 
 def data_preparation(config: Any, dataset: Any, train_loader: type | None = None) -> tuple[Any, Any, Any]:

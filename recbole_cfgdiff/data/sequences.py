@@ -13,6 +13,7 @@ from recbole.sampler import Sampler
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.time_order import time_order
 
 
 def needs_sequences(config: Any) -> bool:
@@ -95,9 +96,8 @@ def _negatives(config: Any, parts: list[Any]) -> Any:
 
 
 def _in_time_order(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Users, ascending, and items of the rows; each user's in time order, rows of the same float32 time as loaded."""
-    rows = dataset.inter_feat
-    order = np.argsort(rows[dataset.time_field].numpy(), kind="stable")
+    """Users, ascending, and items of the rows; each user's in time order."""
+    rows, order = dataset.inter_feat, time_order(dataset)
     users, items = rows[dataset.uid_field].numpy()[order], rows[dataset.iid_field].numpy()[order]
     by_user = np.argsort(users, kind="stable")
     return users[by_user], items[by_user]

@@ -97,7 +97,7 @@ class Run:
         hyperparameters: how they were chosen, as of ``describe_hyperparameters``.
         guidance_scales: at which a guided model is also evaluated.
         is_tested: whether the test part is evaluated; trials of a search are not tested.
-        data_hash: of the files of the data set.
+        data_hash: of the files of the data set; empty where it is not known.
     """
 
     label: str
@@ -268,7 +268,7 @@ def write_spec(run: Run, folder: Path) -> None:
     """What a worker reads; what an unfinished run with other options left in the folder is removed."""
     if (folder / SPEC).is_file():
         before = read_spec(folder)
-        if (before.config_hash, before.data_hash) != (run.config_hash, run.data_hash):
+        if before.config_hash != run.config_hash or before.data_hash not in ("", run.data_hash):
             shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SPEC, asdict(run))
@@ -290,7 +290,7 @@ def read_record(run: Run, output: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    # Records of before there were hashes of data have none.
+    # Records and specs of before there were hashes of data have none.
     is_other_data = record.get("data_hash", run.data_hash) != run.data_hash
     if record["config_hash"] == run.config_hash and not is_other_data:
         return record

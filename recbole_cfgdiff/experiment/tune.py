@@ -13,6 +13,7 @@ import yaml
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.config import Config, resolve_model
+from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.figures import search_progress
 from recbole_cfgdiff.experiment.outputs import OutputFolder
@@ -62,7 +63,9 @@ def tune(
         TrainingError: if every trial failed.
     """
     plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
-    identity = {**plan.identity, "tool": "ray" if cluster else "hyperopt"}
+    # Ray's table of trials, unlike our records, knows nothing of the data.
+    tool = {"tool": "ray", "data_hash": hash_of_data(plan.config)} if cluster else {"tool": "hyperopt"}
+    identity = {**plan.identity, **tool}
     with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
         config = plan.config
         table = TrialTable(output, config["valid_metric"].lower(), config["valid_metric_bigger"], plan.max_evals, say)

@@ -25,6 +25,7 @@ import torch
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import silence_recbole_deprecations
+from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
@@ -49,6 +50,10 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
 
     Returns:
         the record, plain values only.
+
+    Raises:
+        ConfigError: on a mistake in the options, or if the data is not what the run was planned for.
+        TrainingError: if the loss is not finite.
     """
     checkpoints = folder / CHECKPOINTS
     options = {**run.options, "seed": run.seed, "checkpoint_dir": str(folder), "run_name": CHECKPOINTS}
@@ -58,6 +63,8 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)
     prepared = prepare(run.model, run.dataset, None, options)
+    if run.data_hash not in ("", hash_of_data(prepared.config)):
+        raise ConfigError(f"the files of the data set {run.dataset} have changed since the experiment was started")
     curve = LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
 
     def on_validation(epoch: int, valid_score: float) -> None:

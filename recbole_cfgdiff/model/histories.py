@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from recbole_cfgdiff.diffusion import SparseRows
+from recbole_cfgdiff.time_order import time_order
 
 
 class Histories:
@@ -54,15 +55,11 @@ class Histories:
 
     @classmethod
     def of_dataset(cls, dataset: Any) -> Histories:
-        """From a (training) ``recbole.data.dataset.Dataset``, ordered by its time field where it has one loaded.
-
-        The sort is stable: rows whose times RecBole's float32 cannot tell apart keep the exact order in which
-        ``recbole_cfgdiff`` loaded them, and rows without times keep the file's.
-        """
+        """From a (training) ``recbole.data.dataset.Dataset``, in exact time order, or in the file's without times."""
         inter = dataset.inter_feat
         users, items = inter[dataset.uid_field].numpy(), inter[dataset.iid_field].numpy()
         if dataset.time_field in inter:
-            order = np.argsort(inter[dataset.time_field].numpy(), kind="stable")
+            order = time_order(dataset)
             users, items = users[order], items[order]
         return cls.of_pairs(users, items, dataset.user_num, dataset.item_num)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -19,25 +20,19 @@ __all__ = ["SOURCES", "VERSIONS", "Columns", "open_source"]
 
 
 _SAMPLE = 100  # lines
-_EARLIEST = 1e8  # seconds since 1970: in 1973, before any ratings
+_RATING = re.compile(r"\S+\s+\S+\s+\d\d?(\.\d+)?\s+\d{9,}")  # the time in seconds, after 1973
 
 
 def _most(lines: list[str], is_one: Callable[[str], bool]) -> bool:
     return sum(map(is_one, lines)) > len(lines) / 2
 
 
-def _is_u_data(line: str) -> bool:
-    fields = line.split("\t")
-    return len(fields) == 4 and all(map(str.isdecimal, fields)) and int(fields[3]) > _EARLIEST
-
-
 def _is_movielens(names: set[str], lines: list[str]) -> bool:
+    def is_rating(line: str) -> bool:
+        return 4 in (len(line.split("::")), len(line.split("\t"))) or bool(_RATING.fullmatch(line))
+
     is_headed = bool(lines) and lines[0].lower().startswith("userid,movieid")
-    return (
-        bool(names & set(RATING_FILES))
-        or is_headed
-        or _most(lines, lambda line: _is_u_data(line) or len(line.split("::")) == 4)
-    )
+    return bool(names & set(RATING_FILES)) or is_headed or _most(lines, is_rating)
 
 
 def _is_yelp(names: set[str], lines: list[str]) -> bool:
@@ -46,7 +41,7 @@ def _is_yelp(names: set[str], lines: list[str]) -> bool:
 
 def _is_sequences(names: set[str], lines: list[str]) -> bool:
     def is_sequence(line: str) -> bool:
-        return len(line.split()) > 1 and all(map(str.isdecimal, line.split())) and not _is_u_data(line)
+        return len(line.split()) > 1 and all(map(str.isdecimal, line.split())) and not _RATING.fullmatch(line)
 
     return _most(lines, is_sequence)
 

@@ -115,7 +115,7 @@ def _record(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         try:
             record = ast.literal_eval(line)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise BadLine(f"expected a JSON object, found {line[:80]!r}") from None
     if not isinstance(record, dict):
         raise BadLine(f"expected a JSON object, found {line[:80]!r}")

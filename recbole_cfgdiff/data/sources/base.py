@@ -11,7 +11,7 @@ import math
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Callable, NamedTuple, TypeVar
@@ -151,32 +151,66 @@ def _open_member(raw: Any, file: TextFile) -> Any:
     raise ConfigError(f"{file}: there is no such member")
 
 
-def find_files(path: Path) -> dict[str, TextFile]:
-    """The files of a folder or of an archive by name, or the file itself; ``.gz`` left off the names, what systems hide
-    left out.
+class Files(Mapping[str, TextFile]):
+    """Files by name, ``.gz`` left off; of a file and its compressed copy beside it the former.
+
+    Args:
+        path: where they are, for messages.
+        files: in the order of their names.
 
     Raises:
-        ConfigError: if there is nothing at ``path``, if two files have one name, or if an archive is damaged or has
-            members outside of itself.
+        ConfigError: on taking a file of a name that several have.
+    """
+
+    def __init__(self, path: Path, files: Iterable[TextFile]) -> None:
+        self._path = path
+        self._by_name: dict[str, dict[PurePath, TextFile]] = {}
+        for file in files:
+            where = PurePath(file.member or file.path)
+            self._by_name.setdefault(where.name.removesuffix(".gz"), {}).setdefault(where.parent, file)
+
+    def __getitem__(self, name: str) -> TextFile:
+        first, *others = self._by_name[name].values()
+        if others:
+            raise ConfigError(
+                f"{self._path}: has both {first} and {others[0]}; give the folder or the file of one data set"
+            )
+        return first
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def find_files(path: Path) -> Files:
+    """The files of a folder or of an archive, or the file itself; without those that systems hide.
+
+    Raises:
+        ConfigError: if there is nothing at ``path``, or if an archive is damaged or has members outside of itself.
     """
     if path.is_dir():
         children = (child for child in sorted(path.rglob("*")) if child.is_file())
-        return _by_name(path, (TextFile(child) for child in children if not _is_hidden(child.relative_to(path))))
+        return Files(path, (TextFile(child) for child in children if not _is_hidden(child.relative_to(path))))
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file or folder")
     members = _members(path)
     if members is None:
-        return _by_name(path, [TextFile(path)])
+        return Files(path, [TextFile(path)])
     for name in members:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ConfigError(f"{path}: refused, its member {name} points outside of the archive")
-    return _by_name(path, (TextFile(path, name) for name in members if not _is_hidden(PurePosixPath(name))))
+    return Files(path, (TextFile(path, name) for name in sorted(members) if not _is_hidden(PurePosixPath(name))))
 
 
-def files_beside(path: Path) -> dict[str, TextFile]:
-    """The files in the folder of a file by name, as in ``find_files``, itself under its own name."""
-    files = {_name_of(TextFile(child)): TextFile(child) for child in sorted(path.parent.iterdir()) if child.is_file()}
-    return {**files, _name_of(TextFile(path)): TextFile(path)}
+def files_beside(path: Path) -> Files:
+    """A file and those in its folder."""
+    others = (child for child in sorted(path.parent.iterdir()) if child.is_file())
+    return Files(path.parent, map(TextFile, [path, *others]))
 
 
 def single_file(path: Path, what: str) -> TextFile:
@@ -205,19 +239,6 @@ def _members(path: Path) -> list[str] | None:
     return None
 
 
-def _by_name(path: Path, files: Iterable[TextFile]) -> dict[str, TextFile]:
-    named: dict[str, TextFile] = {}
-    for file in files:
-        other = named.setdefault(_name_of(file), file)
-        if other is not file:
-            raise ConfigError(f"{path}: has both {other} and {file}; give the folder or the file of one data set")
-    return named
-
-
-def _name_of(file: TextFile) -> str:
-    return PurePath(file.member or file.path).name.removesuffix(".gz")
-
-
 def _is_hidden(path: PurePath) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
@@ -228,14 +249,24 @@ def csv_rows(file: TextFile, delimiter: str = ",") -> Iterator[tuple[int, list[s
     Raises:
         ConfigError: if the file can't be read as CSV, as with a quote that is never closed.
     """
-    # Not strict, the reader takes all that follows an open quote for one field.
-    reader = csv.reader((line + "\n" for line in lines_of(file)), delimiter=delimiter, strict=True)
+    lines_of_row: list[str] = []
+
+    def read() -> Iterator[str]:
+        for line in lines_of(file):
+            lines_of_row.append(line + "\n")
+            yield line + "\n"
+
+    reader = csv.reader(read(), delimiter=delimiter)
     begin = 1
     try:
         for row in reader:
+            if len(lines_of_row) > 1:
+                # To the lenient reader a quote that is left open has all lines up to the next one, or to the end.
+                list(csv.reader(lines_of_row, delimiter=delimiter, strict=True))
             if row:
                 yield reader.line_num, row
             begin = reader.line_num + 1
+            lines_of_row.clear()
     except csv.Error as error:
         raise ConfigError(f"{file}, line {begin}: not CSV ({error})") from error
 

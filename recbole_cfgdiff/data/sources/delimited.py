@@ -49,10 +49,7 @@ def delimited_interactions(
     """The interactions of a delimited file whose header names the columns. Bad lines and errors as in ``parsed``."""
     rows = csv_rows(file, delimiter)
     _, header = next(rows, (1, []))
-    missing = [name for name in columns if name and name not in header]
-    if missing:
-        raise ConfigError(f"{file}, line 1: expected a column {missing[0]}, found {', '.join(header) or 'nothing'}")
-    user, item, rating, time = (header.index(name) if name else None for name in columns)
+    user, item, rating, time = (_index_in(header, name, file) if name else None for name in columns)
 
     def parse(fields: Any) -> Interaction:
         if len(fields) != len(header):
@@ -67,3 +64,11 @@ def delimited_interactions(
         )
 
     return parsed(file, rows, parse, bad_lines)
+
+
+def _index_in(header: list[str], name: str, file: TextFile) -> int:
+    """Where the column is, by its very name or else in any case."""
+    lowered = [column.lower() for column in header]
+    if name.lower() not in lowered:
+        raise ConfigError(f"{file}, line 1: expected a column {name}, found {', '.join(header) or 'nothing'}")
+    return header.index(name) if name in header else lowered.index(name.lower())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
@@ -57,7 +57,7 @@ def open_movielens(path: Path, skip_bad_lines: bool) -> Source:
     Raises:
         ConfigError: if there is no ratings file; on a bad line, unless they are skipped.
     """
-    files = find_files(path)
+    files: Mapping[str, TextFile] = find_files(path)
     if path.is_file() and path.name in RATING_FILES:
         files = files_beside(path)
     name = next((name for name in RATING_FILES if name in files), None)
@@ -78,7 +78,7 @@ def open_movielens(path: Path, skip_bad_lines: bool) -> Source:
     )
 
 
-def _layout_of_single(files: dict[str, TextFile]) -> tuple[str | None, dict[str, TextFile]]:
+def _layout_of_single(files: Mapping[str, TextFile]) -> tuple[str | None, Mapping[str, TextFile]]:
     """Which ratings file a file of another name is, by its first line."""
     file = next(iter(files.values()))
     first = next(lines_of(file, "latin-1"), "")
@@ -108,7 +108,7 @@ def _ratings(file: TextFile, name: str, bad_lines: list[int] | None) -> Iterator
     return parsed(file, numbered_lines(file), parse, bad_lines)
 
 
-def _items(files: dict[str, TextFile], ratings: str) -> Features | None:
+def _items(files: Mapping[str, TextFile], ratings: str) -> Features | None:
     columns = ["item_id:token", "movie_title:token", "class:token_seq"]
     if ratings == "u.data" and "u.item" in files:
         return Features(columns, _rows(files["u.item"], "|", 24, _item_100k))
@@ -119,7 +119,7 @@ def _items(files: dict[str, TextFile], ratings: str) -> Features | None:
     return None
 
 
-def _users(files: dict[str, TextFile], ratings: str) -> Features | None:
+def _users(files: Mapping[str, TextFile], ratings: str) -> Features | None:
     columns = ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"]
     if ratings == "u.data" and "u.user" in files:
         return Features(columns, _rows(files["u.user"], "|", 5, list))

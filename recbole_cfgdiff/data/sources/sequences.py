@@ -39,7 +39,7 @@ def _interactions(file: TextFile, bad_lines: list[int] | None) -> Iterator[Inter
 
 def _sequence(line: str) -> list[str]:
     words = line.split()
-    # What CSV and JSON have is no part of an id.
-    if len(words) < 2 or set(line) & set(',{"'):
+    # What the first word of CSV and JSON has is no part of a user's id.
+    if len(words) < 2 or set(words[0]) & set(',{"'):
         raise BadLine(f"expected `user item item ...`, found {line[:80]!r}")
     return words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def open_yelp(path: Path, skip_bad_lines: bool) -> Source:
     Raises:
         ConfigError: if there are no reviews; on a bad line, unless they are skipped.
     """
-    files = find_files(path)
+    files: Mapping[str, TextFile] = find_files(path)
     if path.is_file() and path.name.startswith(REVIEWS):
         files = {**files_beside(path), REVIEWS: TextFile(path)}
     reviews = files.get(REVIEWS) or (next(iter(files.values())) if len(files) == 1 else None)
