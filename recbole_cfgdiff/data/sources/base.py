@@ -152,11 +152,11 @@ def _open_member(raw: Any, file: TextFile) -> Any:
 
 
 class Files(Mapping[str, TextFile]):
-    """Files by name, ``.gz`` left off; of a file and its compressed copy beside it the former.
+    """Files by name, ``.gz`` left off; of a file and its compressed copy beside it the one that is given first.
 
     Args:
         path: where they are, for messages.
-        files: in the order of their names.
+        files: what there is.
 
     Raises:
         ConfigError: on taking a file of a name that several have.
