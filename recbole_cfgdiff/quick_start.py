@@ -340,7 +340,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
     """Load a trained model with its data; the counterpart of ``recbole.quick_start.load_data_and_model``.
 
     Args:
-        model_file: a ``best.pth`` or ``last.pth`` of a run.
+        model_file: a run's folder, whose best epoch is loaded, or a ``best.pth`` or ``last.pth``.
 
     Returns:
         config, model (in evaluation mode), data set, training, validation and test loader.
@@ -364,11 +364,12 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
 def load_trained(model_file: str | Path) -> Prepared:
     """Load a trained model with its data and a trainer to evaluate it with; nothing is logged. Arguments and errors as
     in ``load_data_and_model``."""
-    state = checkpoint.load(model_file)
+    path = Path(model_file) / checkpoint.BEST if Path(model_file).is_dir() else Path(model_file)
+    state = checkpoint.load(path)
     config = Config(state["model"], state["dataset"], config_dict=state["options"])
     init_seed(config["seed"], config["reproducibility"])
     dataset, train_data, valid_data, test_data = _load_data(config)
     trainer = _make_trainer(config, train_data)
-    load_model_state(trainer.model, state, model_file)
+    load_model_state(trainer.model, state, path)
     trainer.model.eval()
     return Prepared(config, dataset, trainer, train_data, valid_data, test_data)

@@ -76,7 +76,7 @@ def test_sampled_evaluation_scores_a_few_users_at_a_time(mode, cli, monkeypatch)
 
 def test_pairs_are_scored_as_in_the_full_ranking(tiny):
     result = run("CFGDiffRec", tiny, config_dict={"epochs": 1, "state": "ERROR", "show_progress": False})
-    _, model, dataset, _, _, test_data = load_data_and_model(Path(result["run_dir"]) / "best.pth")
+    _, model, dataset, _, _, test_data = load_data_and_model(result["run_dir"])
     model.eval()
     model.predict_users = 7
     inter = test_data._dataset.inter_feat

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_cfgdiff.checkpoint import BEST
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation import collect_guidance_scales, is_full_ranking
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, guidance_effects, list_length
@@ -83,11 +82,12 @@ def sweep_checkpoint(checkpoint: Path, guidance_scales: Sequence[float]) -> tupl
     Returns:
         the table, and the model with its data.
     """
-    folders = (checkpoint / CHECKPOINTS, checkpoint)
-    path = next((folder / BEST for folder in folders if folder.is_dir()), checkpoint)
-    prepared = load_trained(path)
+    of_experiment = checkpoint / CHECKPOINTS
+    prepared = load_trained(of_experiment if of_experiment.is_dir() else checkpoint)
     if not is_guided(prepared):
-        raise ConfigError(f"checkpoint {path}: {prepared.config['model']} has no guidance scale; give a CFGDiffRec's")
+        raise ConfigError(
+            f"checkpoint {checkpoint}: {prepared.config['model']} has no guidance scale; give a CFGDiffRec's"
+        )
     return sweep(prepared, guidance_scales), prepared
 
 
