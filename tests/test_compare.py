@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,6 @@ from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.pool import _duration, _Progress
 from recbole_cfgdiff.experiment.runs import Run, make_runs
 from recbole_cfgdiff.experiment.sweep import parse_scales
-from recbole_cfgdiff.experiment.worker import train_and_test
 from recbole_cfgdiff.quick_start import run
 
 AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
@@ -207,90 +205,6 @@ def test_one_process_works_in_a_folder_at_a_time(tmp_path):
         pass
     with OutputFolder(tmp_path / "out", {"command": "compare"}):
         pass
-
-
-def test_a_run_with_other_options_is_not_taken_for_this_one(tiny):
-    from recbole_cfgdiff.experiment.runs import RECORD, read_record, write_spec
-    from recbole_cfgdiff.files import write_json
-
-    (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
-    write_spec(old, old.folder(Path("out")))
-    write_json(old.folder(Path("out")) / RECORD, {"config_hash": old.config_hash, "status": "ended"})
-    assert read_record(old, Path("out"))["status"] == "ended"
-    (new,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1, options={"steps": 7})
-    with pytest.raises(ConfigError, match=r"was run with other options \(steps\)"):
-        read_record(new, Path("out"))
-    # One that failed is simply run again, and nothing of it is left.
-    write_json(old.folder(Path("out")) / RECORD, {"config_hash": old.config_hash, "status": "failed"})
-    assert read_record(new, Path("out")) is None
-    checkpoint = new.folder(Path("out")) / "checkpoint"
-    checkpoint.mkdir()
-    write_spec(old, old.folder(Path("out")))
-    assert checkpoint.exists()
-    write_spec(new, new.folder(Path("out")))
-    assert not checkpoint.exists()
-
-
-def test_a_run_on_other_data_is_not_taken_for_this_one(tiny):
-    from recbole_cfgdiff.experiment.runs import RECORD, read_record, write_spec
-    from recbole_cfgdiff.files import write_json
-
-    (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
-    write_spec(old, old.folder(Path("out")))
-    record = {"config_hash": old.config_hash, "data_hash": old.data_hash, "status": "ended"}
-    write_json(old.folder(Path("out")) / RECORD, record)
-    file = Path("dataset/tiny/tiny.inter")
-    file.write_text(file.read_text() + "u0\ti0\t5\n")
-    Path("dataset/tiny/tiny.inter.bak").mkdir()  # no part of the data
-    (new,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
-    assert new.config_hash == old.config_hash and read_record(old, Path("out")) == record
-    with pytest.raises(ConfigError, match="was run on other files of the data set tiny"):
-        read_record(new, Path("out"))
-    with pytest.raises(ConfigError, match="the files of the data set tiny have changed"):
-        train_and_test(old, Path("elsewhere"))
-
-
-def test_what_an_unfinished_run_left_is_kept_unless_the_data_differs(tiny):
-    from recbole_cfgdiff.experiment.runs import write_spec
-
-    (run,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
-    checkpoint = run.folder(Path("out")) / "checkpoint"
-    checkpoint.mkdir(parents=True)
-    for before, now, is_kept in (("", "a", True), ("a", "a", True), ("a", "b", False)):
-        write_spec(replace(run, data_hash=before), run.folder(Path("out")))
-        checkpoint.mkdir(exist_ok=True)
-        write_spec(replace(run, data_hash=now), run.folder(Path("out")))
-        assert checkpoint.exists() == is_kept
-
-
-def test_surroundings_are_not_part_of_the_hash_but_hyperparameters_are(tiny):
-    def hash_of(**options):
-        (made,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1, options=options)
-        return made.config_hash
-
-    assert hash_of() == hash_of(state="ERROR", use_gpu=False) != hash_of(dropout_prob=0.4)
-
-
-def test_how_hyperparameters_were_chosen(tiny):
-    Path("mine.yaml").write_text("dropout_prob: 0.3\n")
-    Path("where.yaml").write_text("data_path: dataset\ntopk: [5, 10]\n")
-    Path("tuned.yaml").write_text("dropout_prob: 0.3\nchosen_by: 'tuned: 20 trials'\n")
-
-    def told(models, config_files=(), **options):
-        return [made.hyperparameters for made in make_runs(parse_variants(models), ["tiny"], 1, config_files, options)]
-
-    assert told("DiffRec,DiffRec:mine.yaml,DiffRec:tuned.yaml") == [
-        "shipped YAML",
-        "given: mine.yaml",
-        "tuned: 20 trials",
-    ]
-    assert told("DiffRec", ["where.yaml"], state="ERROR") == ["shipped YAML"]
-    Path("quoted.yaml").write_text("{'dropout_prob': 0.4}\n")
-    assert told("DiffRec:quoted.yaml") == ["given: quoted.yaml"]
-    Path("dataset/tiny/tiny.yaml").write_text("learning_rate: 0.5\n")
-    assert told("DiffRec") == ["given: tiny.yaml"]
-    Path("dataset/tiny/tiny.yaml").unlink()
-    assert told("DiffRec,Pop", steps=4, epochs=3) == ["given: epochs, steps", "given: epochs"]
 
 
 def test_data_sets_may_have_metrics_of_their_own(tiny, command):
