@@ -25,7 +25,7 @@ from recbole_cfgdiff.guidance_choice import (
     store_guidance_choice,
     wants_choice,
 )
-from recbole_cfgdiff.run_options import DATA_AND_METRICS
+from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
 from recbole_cfgdiff.trainer import get_trainer, load_model_state, make_run_name
 
 
@@ -108,19 +108,6 @@ def _run(
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
     return result
-
-
-# By which a run's rows are read and split, beside DATA_AND_METRICS, and which of them are masked.
-_OF_THE_ROWS = (
-    "seed",
-    "USER_ID_FIELD",
-    "ITEM_ID_FIELD",
-    "RATING_FIELD",
-    "TIME_FIELD",
-    "load_col",
-    "unload_col",
-    "repeatable",
-)
 
 
 class Prepared(NamedTuple):
@@ -255,7 +242,7 @@ def _make_config(
         Config(state["model"], state["dataset"], config_dict={**state["options"], **changes})
         for changes in ({}, options)
     )
-    for name in (*DATA_AND_METRICS, *_OF_THE_ROWS):
+    for name in (*DATA_AND_METRICS, *ROWS):
         if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
                 f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"

@@ -31,6 +31,18 @@ DATA_AND_METRICS = (
     "heldout_seed",
 )
 
+# Beside them, by what a run's rows are read and split, and which are masked; models of one experiment may differ in it.
+ROWS = (
+    "seed",
+    "USER_ID_FIELD",
+    "ITEM_ID_FIELD",
+    "RATING_FIELD",
+    "TIME_FIELD",
+    "load_col",
+    "unload_col",
+    "repeatable",
+)
+
 _AT_LEAST = {
     "epochs": 0,
     "train_batch_size": 1,

@@ -160,8 +160,9 @@ def test_small_sets_of_ratings_and_of_sequences_are_what_they_are_called(empty_f
     for source in ("movielens", "sequences"):
         assert convert(source, "in.txt", f"--name={source}") == 0
     assert len(read_back("movielens")) == 1 and len(read_back("sequences")) == 3
-    (empty_folder / "words.txt").write_text("u1 a b\nu2 c,d e\n")
-    assert convert("sequences", "words.txt", "--name=words") == 0
+    for name, text in (("commas", "u1 a b\nu2 c,d e\n"), ("threes", "u1\ta\tb\tc\nu2\tb\tc\td\n")):
+        (empty_folder / name).write_text(text)
+        assert convert("sequences", name, f"--name={name}") == 0
 
 
 def test_two_files_of_a_name_are_refused_and_hidden_ones_passed_over(empty_folder, capsys):

@@ -13,7 +13,6 @@ import yaml
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.config import Config, resolve_model
-from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.figures import search_progress
 from recbole_cfgdiff.experiment.outputs import OutputFolder
@@ -64,7 +63,7 @@ def tune(
     """
     plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
     # Ray's table of trials, unlike our records, knows nothing of the data.
-    tool = {"tool": "ray", "data_hash": hash_of_data(plan.config)} if cluster else {"tool": "hyperopt"}
+    tool = {"tool": "ray", "data_hash": plan.data_hash} if cluster else {"tool": "hyperopt"}
     identity = {**plan.identity, **tool}
     with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
         config = plan.config
@@ -85,6 +84,7 @@ class Plan(NamedTuple):
         config: of one of the trials.
         identity: what tells the search from others.
         how: it is done, for the tables.
+        data_hash: of the files of the data set.
     """
 
     space: dict[str, Range]
@@ -94,6 +94,7 @@ class Plan(NamedTuple):
     config: Config
     identity: dict[str, Any]
     how: str
+    data_hash: str
 
 
 def plan_search(
@@ -155,7 +156,7 @@ def plan_search(
         "options": options,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
-    return Plan(space, search, make_trial, max_evals, config, identity, f"{algorithm} search of {path.name}")
+    return Plan(space, search, make_trial, max_evals, config, identity, f"{algorithm} search of {path.name}", data_hash)
 
 
 def _check_validates(config: Config) -> None:

@@ -29,7 +29,9 @@ def _most(lines: list[str], is_one: Callable[[str], bool]) -> bool:
 
 def _is_movielens(names: set[str], lines: list[str]) -> bool:
     def is_rating(line: str) -> bool:
-        return 4 in (len(line.split("::")), len(line.split("\t"))) or bool(_RATING.fullmatch(line))
+        fields = line.split("\t")
+        is_numbers = len(fields) == 4 and all(map(str.isdecimal, fields))
+        return is_numbers or len(line.split("::")) == 4 or bool(_RATING.fullmatch(line))
 
     is_headed = bool(lines) and lines[0].lower().startswith("userid,movieid")
     return bool(names & set(RATING_FILES)) or is_headed or _most(lines, is_rating)
