@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.experiment.outputs import OutputFolder
+from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
-from recbole_cfgdiff.experiment.report import notes, report
+from recbole_cfgdiff.experiment.report import Section, notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
 from recbole_cfgdiff.experiment.summary import to_text
 from recbole_cfgdiff.experiment.tune import BEST, has_space, plan_search, tune
@@ -71,15 +71,16 @@ def compare(
     check_jobs(jobs)
     if tune_budget < 0:
         raise ConfigError(f"tune_budget: expected at least 0, got {tune_budget}")
+    options = options or {}
     names, variants = [name.strip() for name in datasets.split(",")], parse_variants(models)
     runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales)
     if tune_budget:
         for name in names:
-            _check_searches(variants, name, tune_budget, config_files, options or {})
+            _check_searches(variants, name, tune_budget, config_files, options)
     identity = {
         "command": "compare",
         "datasets": names,
-        "options": options or {},
+        "options": options,
         "guidance_scales": list(guidance_scales),
         "tune_budget": tune_budget,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
@@ -88,19 +89,24 @@ def compare(
         if tune_budget:
             runs = []
             for name in names:
-                tuned = _tuned(variants, name, output, tune_budget, config_files, options or {}, say)
+                tuned = _tuned(variants, name, output, tune_budget, config_files, options, say)
                 runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales)
         run_missing(runs, output, jobs, say)
         results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
+    _say_report(results, sections, output, say)
+    failed = int((results.table["status"] == "failed").sum())
+    if failed:
+        raise TrainingError(f"{failed} of {len(runs)} runs failed; see the notes above and {output / 'results.csv'}")
+
+
+def _say_report(results: Results, sections: Sequence[Section], output: Path, say: Callable[[str], None]) -> None:
+    """The tables, the notes, and where the rest is."""
     for section in sections:
         say(f"\n{section.summary.dataset}, test, mean ± standard deviation; *: differs from the best of the others")
         say(to_text(section.summary, section.metrics[0]))
     for note in notes(results, sections):
         say(f"note: {note}")
     say(f"\nreport: {output / 'report.html'}")
-    failed = int((results.table["status"] == "failed").sum())
-    if failed:
-        raise TrainingError(f"{failed} of {len(runs)} runs failed; see the notes above and {output / 'results.csv'}")
 
 
 def _check_searches(

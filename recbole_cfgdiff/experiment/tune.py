@@ -112,38 +112,16 @@ def plan_search(
         ConfigError: on a mistake in the options, the space or the data; every value of a choice and the ends of every
             range are tried.
     """
-    options = options or {}
     path = params_file or _shipped_space(resolve_model(model).__name__)
     space = read_space(path)
     if max_evals is not None and max_evals < 1:
         raise ConfigError(f"max_evals: expected at least 1, got {max_evals}")
-    given = Config(model, dataset, list(config_files), options).external_config_dict
-    if clashes := sorted(set(space) & set(given)):
-        raise ConfigError(f"{path}: {', '.join(clashes)} is both searched and given")
-
-    def config_of(parameters: dict[str, Any]) -> Config:
-        config = Config(model, dataset, list(config_files), {**options, **parameters})
-        if unread := set(config.unread_options) & set(parameters):
-            raise ConfigError(f"{path}: {config['model']} does not read {', '.join(sorted(unread))}")
-        return config
-
-    def make_trial(number: int, parameters: dict[str, Any]) -> Trial:
-        config = config_of(parameters)
-        what = (config["model"], config["dataset"], config["seed"], options_of(config))
-        of_file = {name: value for name, value in config.external_config_dict.items() if name in config.options}
-        given = {name: value for name, value in of_file.items() if name not in ("model", "dataset", "chosen_by")}
-        run = Run(f"trial-{number:03d}", *what, hyperparameters="", is_tested=False, data_hash=data_hash)
-        return Trial(number, parameters, given, run)
-
-    values = {name: boundary_values(parameter) for name, parameter in space.items()}
-    first = {name: listed[0] for name, listed in values.items()}
-    config = config_of(first)
-    for name, listed in values.items():
-        for value in listed[1:]:
-            config_of({**first, name: value})
+    common = _Common(model, dataset, list(config_files), options or {}, path)
+    config = common.check(space)
     _check_validates(config)
     if max_evals is None:
-        max_evals = math.prod(map(len, values.values())) if algorithm == "exhaustive" else 20
+        n_values = [len(boundary_values(parameter)) for parameter in space.values()]
+        max_evals = math.prod(n_values) if algorithm == "exhaustive" else 20
     search = make_search(space, algorithm, config["seed"])
     data_hash = check_data(config)
     identity = {
@@ -153,10 +131,54 @@ def plan_search(
         "algo": algorithm,
         "max_evals": max_evals,
         "space": path.read_text(encoding="utf-8"),
-        "options": options,
+        "options": common.options,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
-    return Plan(space, search, make_trial, max_evals, config, identity, f"{algorithm} search of {path.name}", data_hash)
+    how = f"{algorithm} search of {path.name}"
+    return Plan(space, search, partial(common.trial, data_hash), max_evals, config, identity, how, data_hash)
+
+
+class _Common(NamedTuple):
+    """What the trials of a search have in common. Attributes as the arguments of ``tune``."""
+
+    model: str
+    dataset: str
+    config_files: list[str]
+    options: dict[str, Any]
+    params_file: Path
+
+    def check(self, space: dict[str, Range]) -> Config:
+        """Try every value of a choice and the ends of every range, each beside the first of the others.
+
+        Returns:
+            the configuration of the first values.
+        """
+        given = Config(self.model, self.dataset, self.config_files, self.options).external_config_dict
+        if clashes := sorted(set(space) & set(given)):
+            raise ConfigError(f"{self.params_file}: {', '.join(clashes)} is both searched and given")
+        values = {name: boundary_values(parameter) for name, parameter in space.items()}
+        first = {name: listed[0] for name, listed in values.items()}
+        config = self.config(first)
+        for name, listed in values.items():
+            for value in listed[1:]:
+                self.config({**first, name: value})
+        return config
+
+    def config(self, parameters: dict[str, Any]) -> Config:
+        """Of one trial."""
+        config = Config(self.model, self.dataset, self.config_files, {**self.options, **parameters})
+        if unread := set(config.unread_options) & set(parameters):
+            raise ConfigError(f"{self.params_file}: {config['model']} does not read {', '.join(sorted(unread))}")
+        return config
+
+    def trial(self, data_hash: str, number: int, parameters: dict[str, Any]) -> Trial:
+        """One trial, on the data of that hash."""
+        config = self.config(parameters)
+        what = (config["model"], config["dataset"], config["seed"], options_of(config))
+        of_file = {name: value for name, value in config.external_config_dict.items() if name in config.options}
+        given = {name: value for name, value in of_file.items() if name not in ("model", "dataset", "chosen_by")}
+        run = Run(f"trial-{number:03d}", *what, hyperparameters="", is_tested=False, data_hash=data_hash)
+        return Trial(number, parameters, given, run)
 
 
 def _check_validates(config: Config) -> None:
