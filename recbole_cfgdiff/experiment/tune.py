@@ -152,6 +152,9 @@ class _Common(NamedTuple):
 
         Returns:
             the configuration of the first values.
+
+        Raises:
+            ConfigError: on a value that can't be, or if what is searched is also given.
         """
         given = Config(self.model, self.dataset, self.config_files, self.options).external_config_dict
         if clashes := sorted(set(space) & set(given)):
@@ -165,7 +168,11 @@ class _Common(NamedTuple):
         return config
 
     def config(self, parameters: dict[str, Any]) -> Config:
-        """Of one trial."""
+        """Of one trial.
+
+        Raises:
+            ConfigError: on a mistake, or if the model does not read a parameter.
+        """
         config = Config(self.model, self.dataset, self.config_files, {**self.options, **parameters})
         if unread := set(config.unread_options) & set(parameters):
             raise ConfigError(f"{self.params_file}: {config['model']} does not read {', '.join(sorted(unread))}")
