@@ -2,7 +2,7 @@
 
 Defects that are met elsewhere without touching RecBole: rounded times (``data/loading.py``), the download in a single
 process (``data/download.py``), checkpoints (``trainer.py``), options from ``sys.argv`` (``config.py``), the padding
-user in training batches (``data/loaders.py``).
+user in training batches (``data/loaders.py``), the slow share of the tail (``experiment/metrics.py``).
 """
 
 from __future__ import annotations

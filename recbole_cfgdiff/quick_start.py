@@ -71,6 +71,7 @@ def run(
         raise ConfigError(f"nproc {nproc}: RecBole trains in several processes on CUDA only, and there is none here")
     # Once before the processes start: mistakes are reported here, a download is not raced for, the folder is one.
     config = _make_config(model, dataset, config_file_list, options)
+    _check_devices(nproc, config["gpu_id"])
     _load_data(config)
     options.update(
         run_name=make_run_name(config),
@@ -84,6 +85,15 @@ def run(
     arguments = (model, dataset, config_file_list, options, saved, queue)
     torch.multiprocessing.spawn(_run_process, args=arguments, nprocs=nproc, join=True)
     return queue.get()
+
+
+def _check_devices(nproc: int, gpu_id: str) -> None:
+    devices = min(len(gpu_id.split(",")), torch.cuda.device_count())
+    if nproc > devices:
+        raise ConfigError(
+            f"nproc {nproc}: expected at most one process for each device that gpu_id names, got gpu_id {gpu_id!r} and "
+            f"{devices} such here; name one for each process, as in gpu_id=0,1"
+        )
 
 
 def _run_process(rank: int, *arguments: Any) -> None:

@@ -109,11 +109,12 @@ def test_products_are_kept_for_an_evaluation_and_dropped_by_training(tiny, monke
     assert len(made) == 1
     trainer.model.train()
     assert trainer.model._kept_process is None
-    before = trainer.model.eval().full_sort_predict(next(iter(valid_data))[0])
+    users = next(iter(valid_data))[0].to(trainer.device)
+    before = trainer.model.eval().full_sort_predict(users)
     assert len(made) == 2
     with torch.no_grad():
         trainer.model.denoiser.output_layer.weight.mul_(1.5)
-    after = trainer.model.full_sort_predict(next(iter(valid_data))[0])
+    after = trainer.model.full_sort_predict(users)
     assert len(made) == 3 and not torch.allclose(before, after)
 
 

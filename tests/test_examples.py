@@ -44,30 +44,29 @@ def a_model(name, dataset):
     measuring.register(model)
     config = Config(model.__name__, dataset, config_dict={**RATED, **options, "state": "ERROR", "show_progress": False})
     _, train_data, _, _ = quick_start._load_data(config)
-    return quick_start._make_trainer(config, train_data).model.eval(), train_data
+    model = quick_start._make_trainer(config, train_data).model.eval()
+    return model, train_data._dataset, train_data.user_list["user_id"].to(model.device)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_guidance_matters_and_null_guidance_does_not(name, rated):
-    model, train_data = a_model(name, rated)
-    users = train_data.user_list["user_id"]
+    model, _, users = a_model(name, rated)
     x_start, guidance = model.training_example(users)
-    t = torch.zeros(len(users), dtype=torch.int64)
+    t = torch.zeros_like(users)
 
     def predict(code):
         return model.denoiser(x_start, t, code)
 
-    null = predict(model.denoiser.encode(guidance.scaled(torch.zeros(1))))
+    null = predict(model.denoiser.encode(guidance.scaled(torch.zeros(1, device=users.device))))
     torch.testing.assert_close(null, predict(None))
     assert not torch.allclose(predict(model.denoiser.encode(guidance)), null)
     assert model.score(model.histories.select(users)).isfinite().all()
 
 
 def test_dislikes_before_the_last_training_row_guide_and_are_not_diffused(rated):
-    model, train_data = a_model("dislikes as -1", rated)
+    model, dataset, users = a_model("dislikes as -1", rated)
     raw = pd.read_csv("dataset/rated/rated.inter", sep="\t", names=["user", "item", "rating", "time"], skiprows=1)
-    dataset = train_data._dataset
-    for user in train_data.user_list["user_id"]:
+    for user in users:
         rows = raw[raw["user"] == dataset.id2token("user_id", int(user))]
         liked = rows[rows["rating"] >= 4].iloc[:-4]  # 70:20:10 of 15 leaves the first 11
         disliked = rows[(rows["rating"] < 4) & (rows["time"] < liked["time"].max())]
@@ -78,8 +77,8 @@ def test_dislikes_before_the_last_training_row_guide_and_are_not_diffused(rated)
 
 
 def test_hidden_dislikes_change_no_score_but_their_own(rated):
-    model, train_data = a_model("dislikes not recommended", rated)
-    signed = model.histories.select(train_data.user_list["user_id"])
+    model, _, users = a_model("dislikes not recommended", rated)
+    signed = model.histories.select(users)
     only_liked, is_disliked = paper_alternatives.liked(signed), signed.dense() < 0
     scores, unhidden = model.score(signed), model.score(only_liked)
     assert is_disliked.any()

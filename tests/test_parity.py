@@ -19,15 +19,15 @@ def a_pair(dataset, **options):
     config = Config("DiffRec", dataset, config_dict=options)
     train_data, _, _ = data.data_preparation(config, data.create_dataset(config), data.UserDataLoader)
     torch.manual_seed(0)
-    theirs, ours = (model(config, train_data._dataset) for model in (RecBoleDiffRec, DiffRec))
+    theirs, ours = (model(config, train_data._dataset).to(config["device"]) for model in (RecBoleDiffRec, DiffRec))
     ours.load_recbole_weights(theirs.state_dict())
-    return theirs, ours, train_data.user_list
+    return theirs, ours, train_data.user_list.to(config["device"])
 
 
 def their_losses(model, batch, t, noise, monkeypatch):
     """Per-user losses of RecBole's calculate_loss at given steps and noise."""
     kept = {}
-    monkeypatch.setattr(model, "sample_timesteps", lambda *_, **__: (t, torch.ones(len(t))))
+    monkeypatch.setattr(model, "sample_timesteps", lambda *_, **__: (t, torch.ones_like(t)))
     monkeypatch.setattr(model, "update_Lt_history", lambda ts, losses: kept.update(losses=losses.detach().clone()))
     with monkeypatch.context() as patch:
         patch.setattr(torch, "randn_like", lambda _: noise)
@@ -68,10 +68,10 @@ def one_dropout_mask(monkeypatch):
 def test_losses_and_scores_are_those_of_recbole(options, tiny, monkeypatch):
     theirs, ours, batch = a_pair(tiny, **options)
     generator = torch.Generator().manual_seed(2)
-    t = torch.randint(ours.schedule.steps, (len(batch),), generator=generator)
+    t = torch.randint(ours.schedule.steps, (len(batch),), generator=generator).to(ours.device)
     t[0] = 0
     x_start, _ = ours.training_example(batch["user_id"])
-    noise = torch.randn(x_start.shape, generator=generator)
+    noise = torch.randn(x_start.shape, generator=generator).to(ours.device)
 
     torch.manual_seed(1)
     losses = ours.losses(x_start, None, t, noise.clone())
@@ -119,10 +119,11 @@ def test_scores_with_noise_are_those_of_recbole(options, tiny):
 def test_the_gradients_are_those_of_recbole(tiny, monkeypatch):
     theirs, ours, batch = a_pair(tiny)
     x_start, _ = ours.training_example(batch["user_id"])
-    t, noise = torch.arange(len(batch)) % ours.schedule.steps, torch.randn(x_start.shape)
+    t = torch.arange(len(batch), device=ours.device) % ours.schedule.steps
+    noise = torch.randn(x_start.shape, device=ours.device)
     torch.manual_seed(1)
     ours.losses(x_start, None, t, noise.clone()).mean().backward()
-    monkeypatch.setattr(theirs, "sample_timesteps", lambda *_: (t, torch.ones(len(t))))
+    monkeypatch.setattr(theirs, "sample_timesteps", lambda *_: (t, torch.ones_like(t)))
     monkeypatch.setattr(torch, "randn_like", lambda _: noise)
     torch.manual_seed(1)
     theirs.calculate_loss(batch).backward()

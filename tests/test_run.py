@@ -17,6 +17,7 @@ import torch
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment.pool import search_path
 from recbole_cfgdiff.model import CFGDiffRec
 from recbole_cfgdiff.quick_start import load_data_and_model, objective_function, run
 
@@ -79,9 +80,9 @@ def test_pairs_are_scored_as_in_the_full_ranking(tiny):
     _, model, dataset, _, _, test_data = load_data_and_model(result["run_dir"])
     model.eval()
     model.predict_users = 7
-    inter = test_data._dataset.inter_feat
+    inter = test_data._dataset.inter_feat.to(model.device)
     with torch.no_grad():
-        full = model.full_sort_predict({"user_id": torch.arange(dataset.user_num)})
+        full = model.full_sort_predict({"user_id": torch.arange(dataset.user_num, device=model.device)})
         pairs = model.predict(inter)
     torch.testing.assert_close(pairs, full[inter["user_id"], inter["item_id"]], rtol=1e-5, atol=1e-6)
 
@@ -234,7 +235,7 @@ def test_guidance_scale_changes_the_scores_of_a_trained_model(tiny):
     result = run("CFGDiffRec", tiny, config_dict={"epochs": 2, "state": "ERROR"})
     _, model, dataset, *_ = load_data_and_model(Path(result["run_dir"]) / "best.pth")
     model.eval()
-    users = {"user_id": torch.arange(dataset.user_num)}
+    users = {"user_id": torch.arange(dataset.user_num, device=model.device)}
     scores = {}
     with torch.no_grad():
         for scale in (0.0, 1.0, 2.0):
@@ -325,6 +326,6 @@ assert len(before) > 1000 and not changed, changed
 def test_recbole_is_left_as_it_is(tiny):
     """No function, class or method of RecBole's is another one after a run."""
     command = [sys.executable, "-c", UNCHANGED, "--model=CFGDiffRec", f"--dataset={tiny}", "--epochs=1", *SHORT]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    environment = {**os.environ, "PYTHONPATH": search_path()}
     outcome = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr

@@ -144,6 +144,6 @@ def test_a_user_is_ranked_for_once(tiny):
     _, train, _, test = load("SASRec", tiny)
     model = quick_start._make_trainer(Config("SASRec", tiny, config_dict=QUIET), train).model.eval()
     (users, _, _, _), *_ = list(test)
-    scores = model.full_sort_predict(users)
+    scores = model.full_sort_predict(users.to(model.device))
     assert len(users["user_id"].unique()) == len(users)
     assert scores.shape == (len(users), model.n_items) and torch.isfinite(scores).all()

@@ -40,7 +40,8 @@ def a_model(dataset, model="CFGDiffRec", **options):
     """A model in training, and a batch of all its users."""
     config = Config(model, dataset, config_dict={"show_progress": False, **options})
     _, train_data, _, _ = quick_start._load_data(config)
-    return quick_start._make_trainer(config, train_data).model.train(), train_data.user_list
+    model = quick_start._make_trainer(config, train_data).model.train()
+    return model, train_data.user_list.to(model.device)
 
 
 def loss_and_gradients(model, batch):
@@ -69,6 +70,7 @@ def no_anomaly_detection():
 )
 def test_a_step_never_waits_for_an_accelerator(model, options, tiny, monkeypatch):
     model, batch = a_model(tiny, model, **options)
+    monkeypatch.setattr(histories_module, "_may_wait_for", lambda _: True)
     with Operations() as on_cpu:
         expected = loss_and_gradients(model, batch)
     # On the CPU the size of the batch's histories is read; elsewhere an upper bound of it is taken.
@@ -125,10 +127,11 @@ def test_the_scales_change_nothing_but_the_units(model, options, tiny):
     ],
     ids=str,
 )
+@torch.no_grad()  # users occur more than once, which histories on an accelerator allow without gradients only
 def test_automatic_scales_give_both_layers_vectors_of_size_1(model, options, tiny):
     model, batch = a_model(tiny, model, input_scale="auto", output_scale="auto", **options)
     users = batch["user_id"].repeat(200)
-    t = torch.arange(len(users)) % model.schedule.steps
+    t = torch.arange(len(users), device=users.device) % model.schedule.steps
     x_start, _ = model.training_example(users)
     x_t, _ = model._noised(x_start, t, None)
     input_ = x_t.dense() if isinstance(x_t, SparseRows) else x_t
@@ -165,7 +168,7 @@ def test_the_scales_stay_with_the_weights(tiny):
     assert other.denoiser.output_scale != saved.denoiser.output_scale
     other.load_state_dict(saved.state_dict())
     scores = [model.eval().full_sort_predict(batch) for model in (saved, other)]
-    torch.testing.assert_close(scores[1], scores[0], rtol=0, atol=0)
+    torch.testing.assert_close(*scores)
     assert torch.equal(other.denoiser.get_extra_state(), saved.denoiser.get_extra_state())
 
 
@@ -181,7 +184,7 @@ def test_mixed_precision_comes_close(tiny, cli):
     model, batch = a_model(tiny)
     expected, _ = loss_and_gradients(model, batch)
     torch.manual_seed(0)
-    with torch.autocast("cpu"):
+    with torch.autocast(model.device.type):
         loss = model.calculate_loss(batch)
     assert loss.dtype is torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=0.02)
@@ -195,7 +198,7 @@ def test_mixed_precision_works_with_a_narrow_last_layer(tiny, monkeypatch):
     model, batch = a_model(tiny, dims_dnn=[16, 4])
     expected, _ = loss_and_gradients(model, batch)
     torch.manual_seed(0)
-    with torch.autocast("cpu"):
+    with torch.autocast(model.device.type):
         loss = model.calculate_loss(batch)
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=0.05)
@@ -205,7 +208,7 @@ def test_adam_is_fused_and_the_same(tiny):
     config = Config("CFGDiffRec", tiny, config_dict={"show_progress": False, "weight_decay": 0.1, "learner": "adamw"})
     _, train_data, _, _ = quick_start._load_data(config)
     trainer = quick_start._make_trainer(config, train_data)
-    model, batch = trainer.model.train(), train_data.user_list
+    model, batch = trainer.model.train(), train_data.user_list.to(trainer.device)
     assert trainer.optimizer.defaults["fused"]
     weights = [parameter.detach().clone().requires_grad_() for parameter in model.parameters()]
     plain = torch.optim.AdamW(weights, lr=config["learning_rate"], weight_decay=0.1)

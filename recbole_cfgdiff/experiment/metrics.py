@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.metrics import TailPercentage
 from recbole.evaluator.register import metrics_dict
 
 from recbole_cfgdiff.compat import restore_numpy_names
@@ -99,11 +100,20 @@ def beyond_accuracy(ranking: Ranking, k: int) -> dict[str, float]:
     struct.set("data.count_items", seen)
     values: dict[str, Any] = {}
     for name in BEYOND_ACCURACY:
-        calculator = metrics_dict[name.lower()](_Options(topk=[k], metric_decimal_place=12))
+        metric = _TailPercentage if name == "TailPercentage" else metrics_dict[name.lower()]
+        calculator = metric(_Options(topk=[k], metric_decimal_place=12))
         values |= calculator.calculate_metric(struct)
     share = np.maximum(ranking.item_counts, 1) / ranking.n_users
     values[f"novelty@{k}"] = -np.log2(share[items.numpy()]).mean()
     return {name: float(value) for name, value in values.items()}
+
+
+class _TailPercentage(TailPercentage):
+    """RecBole 1.2.1 looks each recommendation up in the list of all items of the tail; here each item is, once."""
+
+    def get_tail(self, item_matrix: np.ndarray, count_items: dict[int, int]) -> np.ndarray:
+        items, place = np.unique(item_matrix, return_inverse=True)
+        return super().get_tail(items[None], count_items)[0][place].reshape(item_matrix.shape)
 
 
 def by_history_length(ranking: Ranking, metric: str) -> pd.DataFrame:

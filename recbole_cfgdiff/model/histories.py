@@ -91,7 +91,8 @@ class Histories:
         """The histories of some users.
 
         Args:
-            users: ids, int64, shape ``(B,)``.
+            users: ids, int64, shape ``(B,)``, on the histories' device; on an accelerator all different, unless
+                gradients are off.
 
         Returns:
             one row a user, of ``n_items`` columns, entries in time order.
