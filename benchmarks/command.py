@@ -21,7 +21,7 @@ from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.config import Config
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_cfg.py"
-_SHARED = ("--dataset=ml-100k", "--stopping_step=1000", "--show_progress=False", "--state=ERROR")
+_SHARED = ("--dataset=ml-100k", "--stopping_step=1000", "--show_progress=False", "--state=ERROR", "--gpu_id=")
 _COMMANDS = {
     "RecBole's DiffRec": ("--model=RecBoleDiffRec", "--eval_batch_size=4096"),
     "DiffRec": ("--model=DiffRec",),

@@ -27,6 +27,7 @@ def _load(case: Case) -> tuple[Config, Any, Any]:
         "train_batch_size": BATCH_SIZE,
         "seed": 2020,
         "show_progress": False,
+        "gpu_id": "",  # what is measured is the processor's time and memory
         **({} if case.steps is None else {"steps": case.steps, "dims_dnn": [case.hidden]}),
         **({} if case.guidance_scale is None else {"guidance_scale": case.guidance_scale}),
         **({"mlp_hidden_size": [case.hidden]} if case.model == "MultiVAE" else {}),

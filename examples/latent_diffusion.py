@@ -137,7 +137,7 @@ class LCFGDiffRec(CFGDiffRec):
     ) -> Iterator[torch.Tensor]:
         """As of CFGDiffRec; the reverse process starts from the code of the history."""
         if isinstance(history, torch.Tensor):
-            history = SparseRows.of_dense(history.to(self.autoencoder.bias.dtype))
+            history = SparseRows.of_dense(history.to(self.autoencoder.bias))
         code, _ = self.autoencoder.encode(history)
         guidance_code = self.denoiser.encode(code)
         for guidance_scale in guidance_scales:

@@ -114,4 +114,5 @@ def restore_random_states(states: dict[str, Any]) -> None:
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        # The run may have had more devices than there are now.
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"][: torch.cuda.device_count()]])

@@ -44,6 +44,10 @@ def resolve_model(name: str) -> type:
         raise ConfigError(f"unknown model {name}{hint}") from error
 
 
+# RecBole joins a group of processes by them when a Config is made; a finished run is none of a group.
+_OF_THE_PROCESS = ("local_rank", "world_size", "nproc", "offset", "ip", "port")
+
+
 class Config(recbole.config.Config):
     """RecBole's Config, with the same meaning and precedence of options, except that
 
@@ -66,8 +70,8 @@ class Config(recbole.config.Config):
     Attributes:
         model_class: the class of the model.
         unread_options: names of given options that only other models read.
-        options: all options before RecBole derived others from them, plain values only; with ``model`` and
-            ``dataset`` they make the same Config again.
+        options: all options before RecBole derived others from them, plain values only, without the place among
+            several processes; with ``model`` and ``dataset`` they make the same Config again.
 
     Raises:
         ConfigError: on any mistake in the above.
@@ -156,7 +160,10 @@ class Config(recbole.config.Config):
         for key, value in self.external_config_dict.items():
             if not _is_plain(value):
                 raise ConfigError(f"{key}: expected a plain value, such as a number, text or list, got {value!r}")
-        self.options = {key: copy.deepcopy(value) for key, value in final.items() if _is_plain(value)}
+        if not final["use_gpu"]:
+            final["gpu_id"] = ""  # which is all that RecBole 1.2.1 chooses the device by
+        kept = {key: value for key, value in final.items() if _is_plain(value) and key not in _OF_THE_PROCESS}
+        self.options = copy.deepcopy(kept)
         if "eval_batch_size" not in self.external_config_dict:
             del self.options["eval_batch_size"]
         return final

@@ -247,10 +247,11 @@ def _make_config(
     for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
-    # The run's own first: RecBole sets the device of the process by the latest.
+    # On the same device: that of the process is set by the first, on CUDA for good.
+    device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
     before, config = (
         Config(state["model"], state["dataset"], config_dict={**state["options"], **changes})
-        for changes in ({}, options)
+        for changes in (device, options)
     )
     for name in (*DATA_AND_METRICS, *ROWS):
         if str(config[name]).lower() != str(before[name]).lower():

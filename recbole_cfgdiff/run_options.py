@@ -56,7 +56,7 @@ _AT_LEAST = {
     "noise_seed": 0,
     "heldout_seed": 0,
 }
-_FLAGS = ("show_progress", "shuffle", "reproducibility", "use_gpu", "enable_amp")
+_FLAGS = ("show_progress", "shuffle", "reproducibility", "use_gpu", "enable_amp", "enable_scaler")
 _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 

@@ -35,6 +35,7 @@ class CheckpointTrainer(Trainer):
     - ``resume_checkpoint(last.pth)`` continues in that folder as if there had been no break;
     - a model's ``after_step()``, if it has one, is called after every step of the optimiser;
     - a loss that is not finite stops training, and the message names the epoch;
+    - mixed precision on CUDA scales the loss, so that no gradient is lost;
     - Adam and AdamW update the weights in one pass over them (torch's ``fused``), with the same formula.
 
     RecBole 1.2.1 writes a checkpoint only on improvement, without random states, and as a pickle of objects, which
@@ -44,6 +45,7 @@ class CheckpointTrainer(Trainer):
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
         self.eval_collector = SparseCollector(config)
+        self._scale_small_gradients()
         after_step: Callable[[], None] | None = getattr(model, "after_step", None)
         if after_step is not None:
             self.optimizer.register_step_post_hook(lambda *_: after_step())
@@ -60,6 +62,16 @@ class CheckpointTrainer(Trainer):
             return optimizer
         groups = [{name: group[name] for name in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]
         return type(optimizer)(groups, fused=True)
+
+    def _scale_small_gradients(self) -> None:
+        """Mixed precision on CUDA is in float16, to which gradients of a mean over all items are too small unless the
+        loss is scaled up; RecBole's ``enable_scaler`` is off by default."""
+        self.enable_scaler |= self.enable_amp and self.device.type == "cuda"
+        if self.enable_scaler and self.clip_grad_norm:
+            raise ConfigError(
+                "clip_grad_norm: RecBole clips gradients while they are scaled up, to next to nothing; give it without "
+                "enable_amp and enable_scaler"
+            )
 
     def _set_run_dir(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -131,6 +143,8 @@ class CheckpointTrainer(Trainer):
         if self.config["local_rank"] == 0:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             checkpoint.save(self._state(epoch, best_valid_result), self.run_dir / name)
+        if not self.config["single_spec"]:
+            torch.distributed.barrier()  # the other processes read it
 
     def _state(self, epoch: int, best_valid_result: dict[str, float] | None) -> dict[str, Any]:
         return {
@@ -218,7 +232,10 @@ def load_model_state(model: Any, state: dict[str, Any], path: str | Path) -> Non
         model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise ConfigError(f"checkpoint {path}: it does not fit the model: {error}") from error
-    model.load_other_parameter(state["other_parameter"])
+    others = state["other_parameter"].items()
+    model.load_other_parameter(
+        {name: value.to(model.device) if isinstance(value, torch.Tensor) else value for name, value in others}
+    )
 
 
 def _marks(model: torch.nn.Module) -> dict[str, Any]:

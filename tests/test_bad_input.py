@@ -114,17 +114,6 @@ def test_one_clear_line_and_exit_2(arguments, parts, tiny, cli):
     fails_with(cli(*([] if named else ["--model=CFGDiffRec", f"--dataset={tiny}"]), *arguments), *parts)
 
 
-def test_several_processes_need_a_device_each(tiny, cli, monkeypatch):
-    arguments = ["--model=CFGDiffRec", f"--dataset={tiny}", "--nproc=2"]
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    fails_with(cli(*arguments), "nproc 2: RecBole trains in several processes on CUDA only")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    for gpu_id, n_devices in (("0,1", 1), ("0", 2)):
-        monkeypatch.setattr("torch.cuda.device_count", lambda n=n_devices: n)
-        expected = f"one process for each device that gpu_id names, got gpu_id {gpu_id!r} and 1 such here"
-        fails_with(cli(*arguments, f"--gpu_id={gpu_id}"), "nproc 2: ", expected)
-
-
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 
 

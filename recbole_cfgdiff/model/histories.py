@@ -91,15 +91,16 @@ class Histories:
         """The histories of some users.
 
         Args:
-            users: ids, int64, shape ``(B,)``, on the histories' device; on an accelerator all different, unless
-                gradients are off.
+            users: ids, int64, shape ``(B,)``; on an accelerator all different, unless gradients are off.
 
         Returns:
             one row a user, of ``n_items`` columns, entries in time order.
         """
+        users = users.to(self.offsets.device)
         starts, counts = self.offsets[users], self.offsets[users + 1] - self.offsets[users]
         n_entries = self._n_entries(counts)
         padding = n_entries - counts.sum()
+        torch._assert_async(padding >= 0, "users: expected different ones")  # which does not wait for the device
         # Spread evenly: no row is to be much longer than the others.
         order = torch.arange(len(users), device=users.device)
         padded_counts = counts + padding // len(users) + (order < padding % len(users))
