@@ -84,7 +84,10 @@ def run(
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     arguments = (model, dataset, config_file_list, options, saved, queue)
     torch.multiprocessing.spawn(_run_process, args=arguments, nprocs=nproc, join=True)
-    return queue.get()
+    result = queue.get()
+    if isinstance(result, ConfigError):
+        raise result
+    return result
 
 
 def _check_devices(nproc: int, gpu_id: str) -> None:
@@ -97,10 +100,15 @@ def _check_devices(nproc: int, gpu_id: str) -> None:
 
 
 def _run_process(rank: int, *arguments: Any) -> None:
-    """One of several processes; the first puts its result into the queue."""
+    """One of several processes; the first puts its result, or the mistake that all of them met, into the queue."""
     model, dataset, config_file_list, options, saved, queue = arguments
-    result = _run(model, dataset, config_file_list, {**options, "local_rank": rank}, saved)
-    torch.distributed.destroy_process_group()
+    result: dict[str, Any] | ConfigError
+    try:
+        result = _run(model, dataset, config_file_list, {**options, "local_rank": rank}, saved)
+    except ConfigError as error:
+        result = error
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if rank == 0:
         queue.put(result)
 

@@ -30,6 +30,18 @@ def test_several_processes_need_a_device_each(tiny, cli, monkeypatch):
         assert f"for each device that gpu_id names, got gpu_id {gpu_id!r} and 1 such here" in outcome.err
 
 
+def test_a_mistake_that_several_processes_meet_is_one_clear_line(tiny, cli, monkeypatch):
+    def mistaken(*_):
+        raise ConfigError("noise_schedule: expected another")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.multiprocessing.spawn", lambda function, args, nprocs, join: function(0, *args))
+    monkeypatch.setattr(quick_start, "_run", mistaken)
+    outcome = cli("--model=DiffRec", f"--dataset={tiny}", "--world_size=1", "--state=ERROR")
+    assert outcome.status == 2 and outcome.err.endswith("error: noise_schedule: expected another\n")
+
+
 def test_a_run_is_loaded_without_the_group_that_trained_it(tiny, monkeypatch):
     joined = []
     monkeypatch.setattr("torch.distributed.init_process_group", lambda **options: joined.append(options["rank"]))
