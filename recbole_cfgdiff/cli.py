@@ -164,6 +164,8 @@ def _tune(known: argparse.Namespace, rest: list[str]) -> int:
 
 def _compare(known: argparse.Namespace, rest: list[str]) -> int:
     options = parse_options(rest)
+    if "model" in options:
+        raise ConfigError("model: compare takes its models by --models=A,B")
     from recbole_cfgdiff.experiment.compare import GUIDANCE_SCALES, compare
     from recbole_cfgdiff.experiment.sweep import parse_scales
 

@@ -130,6 +130,7 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
     [
         (["--models=CFGDiffRec,MultVEA", "--dataset=tiny"], "unknown model MultVEA"),
         (["--models=CFGDiffRec,,Pop", "--dataset=tiny"], "models: expected names"),
+        (["--models=Pop", "--model=EASE", "--dataset=tiny"], "model: compare takes its models by --models=A,B"),
         (["--models=Pop,Pop", "--dataset=tiny"], "pop is given twice"),
         (["--models=Pop:none.yaml", "--dataset=tiny"], "there is no file none.yaml"),
         (["--models=Pop", "--dataset=tiny", "--seeds=0"], "seeds: expected at least 1, got 0"),
