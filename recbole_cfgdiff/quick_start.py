@@ -17,7 +17,7 @@ from recbole.utils import init_logger, init_seed, set_color
 from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
 from recbole_cfgdiff.config import Config, parse_literal, resolve_model
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_config_error
 from recbole_cfgdiff.files import write_json
 from recbole_cfgdiff.guidance_choice import (
     check_guidance_choice,
@@ -83,11 +83,13 @@ def run(
     )
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     arguments = (model, dataset, config_file_list, options, saved, queue)
-    torch.multiprocessing.spawn(_run_process, args=arguments, nprocs=nproc, join=True)
-    result = queue.get()
-    if isinstance(result, ConfigError):
-        raise result
-    return result
+    try:
+        torch.multiprocessing.spawn(_run_process, args=arguments, nprocs=nproc, join=True)
+    except torch.multiprocessing.ProcessRaisedException:
+        if queue.empty():
+            raise
+        raise queue.get() from None
+    return queue.get()
 
 
 def _check_devices(nproc: int, gpu_id: str) -> None:
@@ -100,15 +102,14 @@ def _check_devices(nproc: int, gpu_id: str) -> None:
 
 
 def _run_process(rank: int, *arguments: Any) -> None:
-    """One of several processes; the first puts its result, or the mistake that all of them met, into the queue."""
+    """One of several processes; the first puts its result into the queue, any of them what ended it."""
     model, dataset, config_file_list, options, saved, queue = arguments
-    result: dict[str, Any] | ConfigError
     try:
         result = _run(model, dataset, config_file_list, {**options, "local_rank": rank}, saved)
-    except ConfigError as error:
-        result = error
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    except (ConfigError, TrainingError) as error:
+        queue.put(error)
+        raise  # which ends the others too, wherever they wait for this one
+    torch.distributed.destroy_process_group()
     if rank == 0:
         queue.put(result)
 
