@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,21 @@ from recbole_cfgdiff.files import in_one_piece
 BEST = "best.pth"
 LAST = "last.pth"
 
-_CONTENT = {"model": str, "dataset": str, "options": dict, "state_dict": dict}
+# What a checkpoint has, and of which type; training goes on from the second part.
+_CONTENT: dict[str, Any] = {"model": str, "dataset": str, "options": dict, "state_dict": dict, "other_parameter": dict}
+_PROGRESS: dict[str, Any] = {
+    "epoch": int,
+    "cur_step": int,
+    "best_valid_score": (int, float),
+    "best_valid_result": (dict, type(None)),
+    "counters": dict,
+    "optimizers": dict,
+    "random_states": dict,
+    "loader_generator": torch.Tensor,
+}
 
-# Options by which RecBole would unpickle files that come with a checkpoint of another origin.
-_UNTRUSTED = ("dataset_save_path", "dataloaders_save_path", "checkpoint_dir")
+# Rows or columns of a sparse matrix, of which scipy holds a number each.
+_LONGEST_SIDE = 2**25
 
 # Marks values that are no tensors in memory but tensors in the file.
 _KIND = "__kind__"
@@ -32,26 +44,73 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint.
+    """Read a checkpoint. What it says of its model is checked where it is put into one (``restoring.py``).
 
     Raises:
-        ConfigError: if there is none, or if the file is anything but one of ours, such as a pickle of objects, which
-            is not executed.
+        ConfigError: if there is none, or if the file is anything but one of ours: a pickle of objects, which is not
+            executed, an archive that unpacks to more than it is, a part that is missing or of another type.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"checkpoint {path}: there is no such file")
     try:
+        _check_unpacks_to_itself(path)
         state = torch.load(path, map_location=device, weights_only=True)
+        _check_plain(state, most_values=path.stat().st_size)
+        state = decode(state)
     except Exception as error:  # whatever a file of another origin makes the reader stumble over
         raise ConfigError(
-            f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged. Nothing in it was executed"
+            f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged ({_told(error)}). Nothing in it was "
+            "executed"
         ) from error
-    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in _CONTENT.items()):
+    if not isinstance(state, dict):
         raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff")
-    for name in _UNTRUSTED:
-        state["options"].pop(name, None)
-    return decode(state)
+    for name, kind in {**_CONTENT, **_PROGRESS}.items():
+        if not isinstance(state.get(name), kind) or isinstance(state[name], bool):
+            raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged: see its {name}")
+    return state
+
+
+def _told(error: Exception) -> str:
+    """The first sentence of a message; torch's go on with how to execute the file."""
+    return str(error).strip().partition("\n")[0].partition(". ")[0][:200] or type(error).__name__
+
+
+def _check_unpacks_to_itself(path: Path) -> None:
+    """torch compresses nothing; an archive that does, or whose members overlap, may unpack to any size."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("its members are compressed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("it unpacks to more than it is")
+
+
+def _check_plain(state: Any, most_values: int) -> None:
+    """Dictionaries, lists, plain values, and dense tensors that are as large as they say. A value takes a byte of the
+    file at least, but for those of a list that stands in another one many times."""
+    count, left = 0, [state]
+    while left:
+        value = left.pop()
+        count += 1
+        if count + len(left) > most_values:
+            raise ValueError("lists that unpack to more values than the file has bytes")
+        if type(value) is torch.Tensor:
+            _check_dense(value)
+        elif isinstance(value, dict):
+            left += value.keys()
+            left += value.values()
+        elif isinstance(value, (list, tuple)):
+            left += value
+        elif type(value) not in (bool, int, float, str, type(None)):
+            raise TypeError(f"a {type(value).__name__}")
+
+
+def _check_dense(value: torch.Tensor) -> None:
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+        raise TypeError("a tensor that is not dense")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ValueError("a tensor that is larger than its numbers")
 
 
 def encode(value: Any) -> Any:
@@ -91,10 +150,26 @@ def decode(value: Any) -> Any:
     if kind is None:
         return {key: decode(item) for key, item in value.items()}
     if kind == "sparse":
-        parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
-        return scipy.sparse.csr_matrix(parts, shape=value["shape"]).asformat(value["format"])
+        return _decode_sparse(value)
     array = value["data"].cpu().numpy()
     return np.asmatrix(array) if kind == "matrix" else array
+
+
+def _decode_sparse(value: dict[str, Any]) -> Any:
+    """A sparse matrix; scipy hands what it is made of to native code, which reads and writes where the indices say.
+
+    Raises:
+        ValueError: if the parts are not those of a matrix of that shape.
+    """
+    data, indices, indptr = (value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
+    rows, columns = value["shape"]
+    if not all(type(side) is int and 0 <= side <= _LONGEST_SIDE for side in (rows, columns)):
+        raise ValueError(f"a sparse matrix of shape {value['shape']}")
+    if any(part.dtype.kind != "i" for part in (indices, indptr)) or any(part.ndim != 1 for part in (data, indices)):
+        raise ValueError("indices of a sparse matrix that are no integers")
+    matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=(rows, columns))
+    matrix.check_format(full_check=True)
+    return matrix.asformat(value["format"])
 
 
 def random_states() -> dict[str, Any]:

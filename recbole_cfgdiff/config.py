@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import recbole.config
-import yaml
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType, get_model
 
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
+from recbole_cfgdiff.foreign_options import check_data_options
+from recbole_cfgdiff.hazards import check_hazards
+from recbole_cfgdiff.hyperparameter_types import check_hyperparameter_types
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.option_names import check_option_names, model_files
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
 from recbole_cfgdiff.run_options import check_run_options
+from recbole_cfgdiff.yaml_files import read_yaml
 
 # Names that papers use for models that RecBole calls otherwise.
 MODEL_ALIASES = {"MultVAE": "MultiVAE"}
@@ -102,15 +105,11 @@ class Config(recbole.config.Config):
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         options: dict[str, Any] = {}
         for name in file_list or ():
-            content = self._read_yaml(find_config_file(name))
-            if not isinstance(content, dict):
-                raise ConfigError(f"{name}: expected lines of `key: value`, found {type(content).__name__}")
+            content = read_yaml(find_config_file(name))
+            if not content:
+                raise ConfigError(f"{name}: expected lines of `key: value`, found nothing")
             options.update(content)
         return options
-
-    def _read_yaml(self, path: Path) -> Any:
-        with reported_as_config_error(str(path)):
-            return yaml.load(path.read_text(encoding="utf-8"), Loader=self.yaml_loader)
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
@@ -133,7 +132,12 @@ class Config(recbole.config.Config):
         if model_class.type not in (ModelType.CONTEXT, ModelType.DECISIONTREE):
             self._overlay(PROPERTIES / "dataset" / f"{dataset}.yaml")
         data_path = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
-        self._overlay(Path(str(data_path)) / dataset / f"{dataset}.yaml")
+        beside_the_data = Path(str(data_path)) / dataset / f"{dataset}.yaml"
+        if beside_the_data.is_file():
+            options = read_yaml(beside_the_data)
+            check_data_options(options, model_class, str(beside_the_data))
+            _check_plain(options)
+            self.internal_config_dict.update(options)
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any] | None:
         """RecBole calls this for each of its files in turn. Ours of the same name goes over it at once, but for a data
@@ -149,17 +153,17 @@ class Config(recbole.config.Config):
 
     def _overlay(self, path: Path) -> None:
         if path.is_file():
-            self.internal_config_dict.update(self._read_yaml(path) or {})
+            self.internal_config_dict.update(read_yaml(path))
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = super()._get_final_config_dict()
         if isinstance(final["eval_args"], dict):
             # A part of it given leaves the rest at our defaults; RecBole would fill in its own.
             final["eval_args"] = {**self.internal_config_dict["eval_args"], **final["eval_args"]}
+        _check_plain(self.external_config_dict)
+        check_hazards(final)
         check_run_options(final)
-        for key, value in self.external_config_dict.items():
-            if not _is_plain(value):
-                raise ConfigError(f"{key}: expected a plain value, such as a number, text or list, got {value!r}")
+        check_hyperparameter_types(final, self.model_class)
         if not final["use_gpu"]:
             final["gpu_id"] = ""  # which is all that RecBole 1.2.1 chooses the device by
         kept = {key: value for key, value in final.items() if _is_plain(value) and key not in _OF_THE_PROCESS}
@@ -201,6 +205,12 @@ def _plain_value(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return parse_literal(value) if isinstance(value, str) else value
+
+
+def _check_plain(options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        if not _is_plain(value):
+            raise ConfigError(f"{key}: expected a plain value, such as a number, text or list, got {value!r}")
 
 
 def _is_plain(value: Any) -> bool:

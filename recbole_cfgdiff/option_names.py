@@ -88,6 +88,11 @@ def model_files(model_class: type) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
+def hyperparameter_names(model_class: type) -> set[str]:
+    """Names of the options that are a model's: this one's, and those that the files of the others declare."""
+    return (_model_names(model_class) | _other_models_names()) - _general_names()
+
+
 def _model_names(model_class: type) -> set[str]:
     """Names in the model's YAML files and in the source of the modules it is made of."""
     outside = ("builtins", "torch")

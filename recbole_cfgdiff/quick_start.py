@@ -19,14 +19,16 @@ from recbole_cfgdiff import model as models
 from recbole_cfgdiff.config import Config, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_config_error
 from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.guidance_choice import (
     check_guidance_choice,
     choose_guidance_scale,
     store_guidance_choice,
     wants_choice,
 )
+from recbole_cfgdiff.restoring import load_model_state
 from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
-from recbole_cfgdiff.trainer import get_trainer, load_model_state, make_run_name
+from recbole_cfgdiff.trainer import get_trainer, make_run_name
 
 
 def run(
@@ -258,16 +260,23 @@ def _make_config(
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
     # On the same device: that of the process is set by the first, on CUDA for good.
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
-    before, config = (
-        Config(state["model"], state["dataset"], config_dict={**state["options"], **changes})
-        for changes in (device, options)
-    )
+    before, config = (_config_of(state, _last_checkpoint(str(resume)), changes) for changes in (device, options))
     for name in (*DATA_AND_METRICS, *ROWS):
         if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
                 f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"
             )
     return config
+
+
+def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None = None) -> Config:
+    """The configuration that a checkpoint was written with, but for what the user changes.
+
+    Raises:
+        ConfigError: if it sets options that are the user's to set.
+    """
+    options = options_of_checkpoint(state["options"], resolve_model(state["model"]), f"checkpoint {path}")
+    return Config(state["model"], state["dataset"], config_dict={**options, **(changes or {})})
 
 
 def _last_checkpoint(resume: str) -> Path:
@@ -373,7 +382,7 @@ def load_trained(model_file: str | Path) -> Prepared:
     in ``load_data_and_model``."""
     path = Path(model_file) / checkpoint.BEST if Path(model_file).is_dir() else Path(model_file)
     state = checkpoint.load(path)
-    config = Config(state["model"], state["dataset"], config_dict=state["options"])
+    config = _config_of(state, path)
     init_seed(config["seed"], config["reproducibility"])
     dataset, train_data, valid_data, test_data = _load_data(config)
     trainer = _make_trainer(config, train_data)

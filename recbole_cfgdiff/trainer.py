@@ -16,6 +16,7 @@ from recbole.trainer import Trainer
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.evaluation import SparseCollector
+from recbole_cfgdiff.restoring import check_progress, load_counters, load_model_state, load_optimizers, other_parameter
 
 
 def get_trainer(config: Any) -> type:
@@ -156,7 +157,7 @@ class CheckpointTrainer(Trainer):
             "best_valid_score": self.best_valid_score,
             "best_valid_result": best_valid_result,
             "state_dict": self.model.state_dict(),
-            "other_parameter": _other_parameter(self.model),
+            "other_parameter": other_parameter(self.model),
             "counters": self._counters(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "random_states": checkpoint.random_states(),
@@ -192,13 +193,9 @@ class CheckpointTrainer(Trainer):
         if not self.best_checkpoint_exists():
             raise ConfigError(f"checkpoint {path}: expected {self.saved_model_file} beside it")
         load_model_state(self.model, state, path)
-        for name, value in state["counters"].items():
-            setattr(self.model, name, value.to(self.device) if isinstance(value, torch.Tensor) else value)
-        for name, optimizer_state in state["optimizers"].items():
-            optimizer = getattr(self, name)
-            optimizer.load_state_dict(optimizer_state)
-            for group in optimizer.param_groups:
-                group.update(lr=self.learning_rate, weight_decay=self.weight_decay)
+        load_counters(self.model, state["counters"], path)
+        load_optimizers(self._optimizers(), state["optimizers"], path)
+        check_progress(state, path)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
@@ -222,22 +219,6 @@ class CheckpointTrainer(Trainer):
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
 
-def load_model_state(model: Any, state: dict[str, Any], path: str | Path) -> None:
-    """Put a checkpoint's weights into a model.
-
-    Raises:
-        ConfigError: if they do not fit.
-    """
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        raise ConfigError(f"checkpoint {path}: it does not fit the model: {error}") from error
-    others = state["other_parameter"].items()
-    model.load_other_parameter(
-        {name: value.to(model.device) if isinstance(value, torch.Tensor) else value for name, value in others}
-    )
-
-
 def _marks(model: torch.nn.Module) -> dict[str, Any]:
     """For each plain attribute a value that differs once the attribute does: no parameters, buffers or modules."""
     marks: dict[str, Any] = {}
@@ -249,12 +230,6 @@ def _marks(model: torch.nn.Module) -> dict[str, Any]:
         elif isinstance(value, np.ndarray) and value.dtype != object:
             marks[name] = zlib.crc32(value.tobytes())
     return marks
-
-
-def _other_parameter(model: Any) -> dict[str, Any]:
-    """What RecBole's models want to keep beside their state, without modules, whose weights are in the state."""
-    others = model.other_parameter().items()
-    return {name: value for name, value in others if not isinstance(value, torch.nn.Module)}
 
 
 def make_run_name(config: Any) -> str:

@@ -163,7 +163,22 @@ def test_the_options_make_the_same_config_again():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("steps: [1", "a.yaml: .*while parsing"), ("just text", "expected lines of `key: value`"), ("", "NoneType")],
+    [
+        ("steps: [1", "a.yaml, line 1: expected ',' or ']'"),
+        ("just text", "expected lines of `key: value`, found str"),
+        ("", "expected lines of `key: value`, found nothing"),
+        ("steps: 3\nseed: 1\nsteps: 4", "a.yaml, line 3: the key steps stands twice"),
+        ("eval_args: {order: TO, order: RO}", "a.yaml, line 1: the key order stands twice"),
+        ("3: 4", "expected lines of `key: value`, found other keys"),
+        ("steps: !!python/name:os.system", "a.yaml, line 1: could not determine a constructor"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+            + "\n".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]" for a, b in zip("abcde", "bcdef")),
+            "found more than 100000 values",
+        ),
+        ("seed: " + "1" * 2**20, "found more than 1 MiB"),
+    ],
+    ids=lambda value: value[:20],
 )
 def test_a_bad_config_file_is_named(content, message, tmp_path):
     file = tmp_path / "a.yaml"

@@ -12,7 +12,7 @@ from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import histories as histories_module
 from recbole_cfgdiff.quick_start import prepare
-from recbole_cfgdiff.trainer import load_model_state
+from recbole_cfgdiff.restoring import load_model_state
 
 QUIET = {"epochs": 1, "show_progress": False, "state": "ERROR"}
 IN_A_GROUP = {"local_rank": 0, "world_size": 2, "nproc": 1, "offset": 0, "ip": "localhost", "port": "5678"}
@@ -105,7 +105,10 @@ def test_a_resumed_run_is_on_the_device_that_is_named(tiny, cli, monkeypatch):
 
 def test_what_a_model_keeps_beside_its_weights_goes_to_its_device():
     kept = {}
-    model = SimpleNamespace(device=torch.device("meta"), load_state_dict=dict, load_other_parameter=kept.update)
+    own = {"scores": torch.zeros(2), "step": 0}
+    device = torch.device("meta")
+    model = SimpleNamespace(device=device, state_dict=dict, load_state_dict=dict, other_parameter=lambda: own)
+    model.load_other_parameter = kept.update
     state = {"state_dict": {}, "other_parameter": {"scores": torch.ones(2), "step": 3}}
     load_model_state(model, state, "best.pth")
     assert kept["scores"].device == model.device and kept["step"] == 3

@@ -218,6 +218,15 @@ def test_checkpoints_hold_plain_values_and_restore_them(empty_folder):
         "dataset": "D",
         "options": {},
         "state_dict": {},
+        "other_parameter": {},
+        "epoch": 1,
+        "cur_step": 0,
+        "best_valid_score": 0.5,
+        "best_valid_result": None,
+        "counters": {},
+        "optimizers": {},
+        "random_states": {},
+        "loader_generator": torch.zeros(1),
     }
     checkpoint.save(state, empty_folder / "a.pth")
     restored = checkpoint.load(empty_folder / "a.pth")
