@@ -26,6 +26,8 @@ from recbole_cfgdiff.guidance_choice import (
     store_guidance_choice,
     wants_choice,
 )
+from recbole_cfgdiff.hazards import check_files_of_model
+from recbole_cfgdiff.kept_data import keep_or_check
 from recbole_cfgdiff.restoring import load_model_state
 from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
 from recbole_cfgdiff.trainer import get_trainer, make_run_name
@@ -287,7 +289,9 @@ def _last_checkpoint(resume: str) -> Path:
 def _load_data(config: Config) -> tuple[Any, Any, Any, Any]:
     """The data set and its training, validation and test loader."""
     dataset = data.create_dataset(config)
-    return (dataset, *data.data_preparation(config, dataset, _train_loader(config.model_class)))
+    loaders = data.data_preparation(config, dataset, _train_loader(config.model_class))
+    keep_or_check(config, loaders)
+    return (dataset, *loaders)
 
 
 def _train_loader(model_class: type) -> type | None:
@@ -302,6 +306,7 @@ def _train_loader(model_class: type) -> type | None:
 def _make_model(config: Config, train_data: Any) -> Any:
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with reported_as_config_error(f"model {config['model']}"):
+        check_files_of_model(config, train_data._dataset)
         return config.model_class(config, train_data._dataset).to(config["device"])
 
 

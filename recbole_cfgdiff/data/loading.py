@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import recbole.data
+import recbole.data.dataset
 from recbole.data.dataset import Dataset
-from recbole.utils import FeatureType
+from recbole.utils import FeatureType, ModelType
 
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
@@ -40,7 +43,7 @@ def create_dataset(config: Any) -> Any:
     download_if_missing(config)
     check_atomic_files(config)
     with reported_as_config_error(f"data set {config['dataset']}"):
-        dataset = (Dataset if needs_sequences(config) else recbole.data.create_dataset)(config)
+        dataset = _dataset_class(config)(config)
     is_split = config["benchmark_filename"] is not None
     if config["eval_args"]["order"] == "TO" and not is_split:
         _check_times(dataset)
@@ -57,6 +60,18 @@ def create_dataset(config: Any) -> Any:
                 raise ConfigError(f"{name}: RecBole would count noise too, and the test part would not be clean's")
         add_noise(dataset, config["noise_threshold"], config["noise_seed"])
     return dataset
+
+
+def _dataset_class(config: Any) -> type:
+    """As in RecBole's ``create_dataset``, which also unpickles what it finds under the name of a saved data set."""
+    if needs_sequences(config):
+        return Dataset
+    own = getattr(recbole.data.dataset, f"{config['model']}Dataset", None)
+    by_type = {
+        ModelType.SEQUENTIAL: recbole.data.dataset.SequentialDataset,
+        ModelType.KNOWLEDGE: recbole.data.dataset.KnowledgeBasedDataset,
+    }
+    return own or by_type.get(config["MODEL_TYPE"], Dataset)
 
 
 def _check_given_split(config: Any) -> None:
@@ -112,7 +127,7 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
     """
     with reported_as_config_error(f"data set {config['dataset']}"):
-        prepare = make_sequence_loaders if needs_sequences(config) else recbole.data.data_preparation
+        prepare = make_sequence_loaders if needs_sequences(config) else _make_loaders
         train_data, valid_data, test_data = prepare(config, dataset)
         if train_loader is not None:
             train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
@@ -128,6 +143,17 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
                 "users have too few interactions, or filters left too few"
             )
     return train_data, valid_data, test_data
+
+
+def _make_loaders(config: Any, dataset: Any) -> Any:
+    """RecBole's ``data_preparation``, which finds no saved loaders and saves none: it unpickles and pickles them."""
+    asked = {name: config[name] for name in ("save_dataloaders", "dataloaders_save_path")}
+    config["save_dataloaders"], config["dataloaders_save_path"] = False, str(Path(os.devnull) / "none")
+    try:
+        return recbole.data.data_preparation(config, dataset)
+    finally:
+        for name, value in asked.items():
+            config[name] = value
 
 
 def _parts_wanted(config: Any) -> tuple[bool, bool]:
