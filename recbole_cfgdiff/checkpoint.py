@@ -119,6 +119,10 @@ def encode(value: Any) -> Any:
     Raises:
         TypeError: on a value of another kind, which could not be read again without running code.
     """
+    if scipy.sparse.issparse(value):  # before dictionaries: one of its formats is one
+        rows = value.tocsr()
+        parts = {name: torch.from_numpy(getattr(rows, name)) for name in ("data", "indices", "indptr")}
+        return {_KIND: "sparse", "format": value.format, "shape": list(rows.shape), **parts}
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
@@ -129,10 +133,6 @@ def encode(value: Any) -> Any:
         # A matrix would come back as an array, on which * means something else.
         kind = "matrix" if isinstance(value, np.matrix) else "array"
         return {_KIND: kind, "data": torch.from_numpy(np.ascontiguousarray(value))}
-    if scipy.sparse.issparse(value):
-        rows = value.tocsr()
-        parts = {name: torch.from_numpy(getattr(rows, name)) for name in ("data", "indices", "indptr")}
-        return {_KIND: "sparse", "format": value.format, "shape": list(rows.shape), **parts}
     if isinstance(value, torch.Tensor):
         return value.detach()
     if value is None or isinstance(value, (bool, int, float, str)):

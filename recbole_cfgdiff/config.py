@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ def resolve_model(name: str) -> type:
         return MODELS[name]
     names = {*MODELS, *MODEL_ALIASES, *(path.stem for path in (RECBOLE_PROPERTIES / "model").glob("*.yaml"))}
     try:
-        return get_model(name)
+        model = get_model(name)
+        if not inspect.isclass(model) or not issubclass(model, AbstractRecommender):
+            raise ValueError(name)
+        return model
     except (ValueError, AttributeError, ImportError) as error:
         if isinstance(error, ImportError) and name in names:
             raise ConfigError(f"model {name}: RecBole needs another package for it: {error}") from error
@@ -112,18 +116,21 @@ class Config(recbole.config.Config):
         return options
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
-        model = model or self.external_config_dict.get("model")
-        dataset = dataset or self.external_config_dict.get("dataset")
-        for name, value in (("model", model), ("dataset", dataset)):
-            if not value:
-                misspelt = nearest(name, self.external_config_dict)
-                hint = f" (is --{misspelt[0]} meant for it?)" if misspelt else ""
-                raise ConfigError(f"{name}: none given; add --{name}=NAME{hint}")
-        if Path(str(dataset)).name != str(dataset):
+        model = model or self._given("model")
+        model_class = model if inspect.isclass(model) else resolve_model(str(model))
+        dataset = str(dataset or self._given("dataset"))
+        if Path(dataset).name != dataset:
             raise ConfigError(f"dataset: expected the name of a folder below data_path, got {dataset}")
-        model_class = resolve_model(model) if isinstance(model, str) else model
         self.unread_options = check_option_names(self.external_config_dict, model_class)
-        return super()._get_model_and_dataset(model_class, str(dataset))
+        return super()._get_model_and_dataset(model_class, dataset)
+
+    def _given(self, name: str) -> Any:
+        value = self.external_config_dict.get(name)
+        if not value:
+            misspelt = nearest(name, self.external_config_dict)
+            hint = f" (is --{misspelt[0]} meant for it?)" if misspelt else ""
+            raise ConfigError(f"{name}: none given; add --{name}=NAME{hint}")
+        return value
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         self._model_files = model_files(model_class)

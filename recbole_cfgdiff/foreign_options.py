@@ -13,7 +13,7 @@ from typing import Any
 from recbole.utils import argument_list
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.option_names import hyperparameter_names
+from recbole_cfgdiff.option_names import all_hyperparameter_names, hyperparameter_names
 from recbole_cfgdiff.properties import RECBOLE_PROPERTIES, top_level_keys
 from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
 
@@ -67,7 +67,8 @@ def check_data_options(options: Mapping[str, Any], model_class: type, where: str
     Raises:
         ConfigError: on an option that is not the data's to set, with its name.
     """
-    _check(options, {*_of_the_data(), *_TRAINING, *hyperparameter_names(model_class)}, where)
+    of_models = hyperparameter_names(model_class) | all_hyperparameter_names()
+    _check(options, {*_of_the_data(), *_TRAINING, *of_models}, where)
 
 
 def options_of_checkpoint(options: Mapping[str, Any], model_class: type, where: str) -> dict[str, Any]:

@@ -89,8 +89,13 @@ def model_files(model_class: type) -> list[Path]:
 
 
 def hyperparameter_names(model_class: type) -> set[str]:
-    """Names of the options that are a model's: this one's, and those that the files of the others declare."""
-    return (_model_names(model_class) | _other_models_names()) - _general_names()
+    """Names of the options that are a model's own."""
+    return _model_names(model_class) - _general_names()
+
+
+def all_hyperparameter_names() -> set[str]:
+    """Names of the options that the files of any model declare."""
+    return _other_models_names() - _general_names()
 
 
 def _model_names(model_class: type) -> set[str]:

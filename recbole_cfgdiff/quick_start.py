@@ -31,6 +31,7 @@ from recbole_cfgdiff.kept_data import keep_or_check
 from recbole_cfgdiff.restoring import load_model_state
 from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
 from recbole_cfgdiff.trainer import get_trainer, make_run_name
+from recbole_cfgdiff.unread_options import check_all_are_read
 
 
 def run(
@@ -94,6 +95,17 @@ def run(
             raise
         raise queue.get() from None
     return queue.get()
+
+
+def run_recbole(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """``run`` under the name that RecBole has for it in a single process. Arguments, result and errors as there."""
+    return run(model, dataset, config_file_list, config_dict, saved)
 
 
 def _check_devices(nproc: int, gpu_id: str) -> None:
@@ -229,8 +241,6 @@ def prepare(
     init_logger(config)
     logger = getLogger()
     logger.info(config)
-    if config.unread_options:
-        logger.warning(f"{config['model']} does not read these options: {', '.join(config.unread_options)}")
 
     dataset_, train_data, valid_data, test_data = _load_data(config)
     logger.info(dataset_)
@@ -252,6 +262,7 @@ def _make_config(
         config = Config(model, dataset, config_file_list, options)
         if config["resume"]:
             raise ConfigError("resume: give it on the command line, not in a file; its options are those of the run")
+        check_all_are_read([config])
         return config
     if config_file_list:
         raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
@@ -263,6 +274,7 @@ def _make_config(
     # On the same device: that of the process is set by the first, on CUDA for good.
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
     before, config = (_config_of(state, _last_checkpoint(str(resume)), changes) for changes in (device, options))
+    check_all_are_read([config], names=options)
     for name in (*DATA_AND_METRICS, *ROWS):
         if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
@@ -343,6 +355,7 @@ def objective_function(
         RecBole's it reports nothing to Ray, to which RecBole's reports the test result.
     """
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
+    check_all_are_read([config])
     init_seed(config["seed"], config["reproducibility"])
     logger = getLogger()
     for handler in logger.handlers[:]:

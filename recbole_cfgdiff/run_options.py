@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any
 
@@ -56,7 +57,17 @@ _AT_LEAST = {
     "noise_seed": 0,
     "heldout_seed": 0,
 }
-_FLAGS = ("show_progress", "shuffle", "reproducibility", "use_gpu", "enable_amp", "enable_scaler")
+_FLAGS = (
+    "show_progress",
+    "shuffle",
+    "reproducibility",
+    "use_gpu",
+    "enable_amp",
+    "enable_scaler",
+    "log_wandb",
+    "save_dataset",
+    "save_dataloaders",
+)
 _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
@@ -90,6 +101,8 @@ def check_run_options(options: Mapping[str, Any]) -> None:
     for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
         if not _is_text(options[name]) and not (name == "TIME_FIELD" and options[name] in (None, "")):
             raise ConfigError(f"{name}: expected the name of a column, got {options[name]!r}")
+    if options["log_wandb"] and find_spec("wandb") is None:
+        raise ConfigError("log_wandb: the package wandb is missing: pip install wandb, or leave the option out")
     run_name = options.get("run_name")  # ours, with no default in a file
     if run_name is not None and not _is_below(str(run_name)):
         raise ConfigError(f"run_name: expected the name of a folder below checkpoint_dir, got {run_name!r}")

@@ -30,6 +30,7 @@ def fails_with(outcome, *parts):
         (["--model=CFGDifRec", "--dataset=tiny"], ["unknown model CFGDifRec; nearest: CFGDiffRec"]),
         (["--model=DiffRec", "--dataset=ml-1mm"], ["unknown dataset ml-1mm", "dataset/ml-1mm/ml-1mm.inter", "ml-1m"]),
         (["--model=DiffRec", "--dataset=tinny"], ["unknown dataset tinny", "nearest: tiny"]),
+        (["--model=CFGDifRec"], ["unknown model CFGDifRec; nearest: CFGDiffRec"]),
         (["--model=DiffRec"], ["dataset: none given; add --dataset=NAME"]),
         (["--dataset=tiny"], ["model: none given; add --model=NAME"]),
         (["--guidance_scael=2"], ["unknown option guidance_scael (did you mean guidance_scale?)"]),
@@ -92,7 +93,7 @@ def fails_with(outcome, *parts):
         (["--full_sort_eval_batch_size=abc"], ["full_sort_eval_batch_size: expected an integer of at least 1"]),
         (["--val_interval=5"], ["data set tiny: AttributeError: 'int' object has no attribute 'items'"]),
         (["--model=DiffRec", "--dataset=../tiny"], ["dataset: expected the name of a folder below data_path"]),
-        (["--log_wandb=True"], ["training options: ImportError: To use the Weights and Biases Logger"]),
+        (["--log_wandb=True"], ["log_wandb: the package wandb is missing: pip install wandb"]),
         (
             ["--metrics=['NDCGG']"],
             ["valid_metric: expected one of metrics at one of topk, such as NDCGG@1, got NDCG@10"],

@@ -1,0 +1,123 @@
+"""Options that would do nothing: what the model, the split or the mode that were chosen never read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from recbole.utils import EvaluatorType, InputType, ModelType
+
+from recbole_cfgdiff.errors import ConfigError
+
+
+class _Rule(NamedTuple):
+    """When the options of some names are read, and what to do where they are not."""
+
+    names: tuple[str, ...]
+    is_read: Callable[[Any], bool]
+    told: str
+
+
+def _is_of(*types: ModelType) -> Callable[[Any], bool]:
+    return lambda config: config["MODEL_TYPE"] in types
+
+
+def _reads_labels(config: Any) -> bool:
+    labelled = "labeled" in config["eval_args"]["mode"].values()
+    return labelled or _is_of(ModelType.CONTEXT, ModelType.DECISIONTREE)(config)
+
+
+def _validates(config: Any) -> bool:
+    ratios = config["eval_args"]["split"].get("RS") or config["eval_args"]["split"].get("TS") or [1, 1, 1]
+    return config["eval_step"] > 0 and (config["benchmark_filename"] is not None or ratios[1] > 0)
+
+
+def _samples_negatives(config: Any) -> bool:
+    return config["MODEL_INPUT_TYPE"] is not InputType.LISTWISE
+
+
+_RULES = (
+    _Rule(
+        ("threshold",),
+        _reads_labels,
+        "it makes labels, and every row counts as a positive one here; to leave rows out by a value give "
+        "val_interval, such as --val_interval=\"{'rating': '[4,inf)'}\"",
+    ),
+    _Rule(
+        ("MAX_ITEM_LIST_LENGTH", "ITEM_LIST_LENGTH_FIELD", "LIST_SUFFIX", "POSITION_FIELD", "transform"),
+        _is_of(ModelType.SEQUENTIAL),
+        "only sequential models read it, such as SASRec",
+    ),
+    _Rule(
+        (
+            "HEAD_ENTITY_ID_FIELD",
+            "TAIL_ENTITY_ID_FIELD",
+            "RELATION_ID_FIELD",
+            "ENTITY_ID_FIELD",
+            "kg_reverse_r",
+            "entity_kg_num_interval",
+            "relation_kg_num_interval",
+            "alias_of_entity_id",
+            "alias_of_relation_id",
+        ),
+        _is_of(ModelType.KNOWLEDGE),
+        "only knowledge-aware models read it, such as KGAT",
+    ),
+    _Rule(
+        ("numerical_features", "discretization"),
+        _is_of(ModelType.CONTEXT, ModelType.DECISIONTREE),
+        "only context-aware models read it, such as FM",
+    ),
+    _Rule(
+        ("learning_rate", "weight_decay", "learner", "clip_grad_norm"),
+        lambda config: config["MODEL_TYPE"] is not ModelType.TRADITIONAL,
+        "the model is fitted in one go, not by an optimiser",
+    ),
+    _Rule(("train_neg_sample_args",), _samples_negatives, "the model trains on whole histories and samples no item"),
+    _Rule(("stopping_step",), _validates, "nothing is validated; see eval_step, and split in eval_args"),
+    _Rule(
+        ("topk",),
+        lambda config: config["eval_type"] is EvaluatorType.RANKING,
+        "its metrics are of values, not of lists; NDCG, Recall and their like are of lists",
+    ),
+    _Rule(("noise_seed",), lambda config: config["noise_threshold"] is not None, "give noise_threshold with it"),
+    _Rule(
+        ("heldout_targets", "heldout_seed"),
+        lambda config: config["heldout_users"] is not None,
+        "give heldout_users with it, or --config_files=properties/protocol/heldout_users.yaml",
+    ),
+    _Rule(("wandb_project",), lambda config: config["log_wandb"], "give --log_wandb=True with it"),
+)
+
+
+def options_without_effect(config: Any) -> dict[str, str]:
+    """Given options that differ from their defaults, and that nothing reads.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        by name, why, and what would do what was meant.
+    """
+    given, default = config.external_config_dict, config.internal_config_dict
+    found = dict.fromkeys(config.unread_options, f"{config['model']} does not read it, only other models do")
+    for rule in _RULES:
+        if not rule.is_read(config):
+            found |= {name: rule.told for name in rule.names if given.get(name, default.get(name)) != default.get(name)}
+    return found
+
+
+def check_all_are_read(configs: Sequence[Any], names: Collection[str] | None = None) -> None:
+    """Check that every given option is read in one run at least.
+
+    Args:
+        configs: of the runs.
+        names: the options that were given now; None takes all.
+
+    Raises:
+        ConfigError: if one does nothing in any run, and what would do what was meant.
+    """
+    first, *others = map(options_without_effect, configs)
+    unread = [name for name in first if all(name in other for other in others) and (names is None or name in names)]
+    if unread:
+        raise ConfigError("; ".join(f"{name}: it would do nothing: {first[name]}" for name in sorted(unread)))
