@@ -156,7 +156,7 @@ class Config(recbole.config.Config):
         if isinstance(final["eval_args"], dict):
             # A part of it given leaves the rest at our defaults; RecBole would fill in its own.
             final["eval_args"] = {**self.internal_config_dict["eval_args"], **final["eval_args"]}
-        check_run_options(final)
+        check_run_options(final, self.external_config_dict)
         for key, value in self.external_config_dict.items():
             if not _is_plain(value):
                 raise ConfigError(f"{key}: expected a plain value, such as a number, text or list, got {value!r}")
