@@ -200,7 +200,7 @@ def _check_metrics_against_modes(metrics: list[str], topk: list[int], eval_args:
     if metric_types[metrics[0].lower()] is EvaluatorType.VALUE:
         if "full" in modes:
             raise ConfigError(
-                f"metrics: {metrics[0]} is of labels; set mode in eval_args to labeled or uniN, it is {eval_args['mode']!r}"
+                f"metrics: {metrics[0]} is of labels; expected mode labeled or uniN, got {eval_args.get('mode')!r}"
             )
         return
     if "labeled" in modes:
@@ -211,8 +211,8 @@ def _check_metrics_against_modes(metrics: list[str], topk: list[int], eval_args:
     for mode in modes:
         if mode != "full" and max(topk) > int(mode[3:]) + 1:
             raise ConfigError(
-                f"topk: {max(topk)} is more than the {int(mode[3:]) + 1} items that mode {mode} is sure to rank: one of "
-                f"the user's and {mode[3:]} others; give smaller ones, or a larger N"
+                f"topk: {max(topk)} is more than the {int(mode[3:]) + 1} items that mode {mode} is sure to rank, one "
+                f"of the user's and {mode[3:]} others; give smaller ones, or a larger N"
             )
 
 

@@ -6,7 +6,6 @@ import codecs
 import csv
 import glob
 import hashlib
-import math
 from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
@@ -113,8 +112,8 @@ def _check_places(config: Any, columns: dict[str, dict[str, str]]) -> None:
         for name in loaded:
             if places.setdefault(name, suffix) != suffix and name not in ids:
                 raise ConfigError(
-                    f"data set {config['dataset']}: the column {name} is loaded from .{places[name]} and from .{suffix}, "
-                    "and RecBole would use but one; leave one out (load_col)"
+                    f"data set {config['dataset']}: the column {name} is loaded from .{places[name]} and from "
+                    f".{suffix}, and RecBole would use but one; leave one out (load_col)"
                 )
 
 

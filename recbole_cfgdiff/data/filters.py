@@ -251,11 +251,11 @@ def _told(take: Callable[[Any], None], reason: Callable[[Any], str | None], othe
         before = {name: len(getattr(dataset, name)) for name in dataset.feat_name_list}
         take(dataset)
         wanted = reason(dataset.config)
-        for name, count in before.items():
-            taken = count - len(getattr(dataset, name))
-            if not taken and not (wanted and name == "inter_feat"):
+        for feat, count in before.items():
+            taken = count - len(getattr(dataset, feat))
+            if not taken and not (wanted and feat == "inter_feat"):
                 continue
-            where = "" if name == "inter_feat" else f" of .{name[: -len('_feat')]}"
+            where = "" if feat == "inter_feat" else f" of .{feat[: -len('_feat')]}"
             told = f"{taken:,} of {count:,} rows{where} left out: {wanted or otherwise}"
             getLogger().info(told)
             if taken == count:

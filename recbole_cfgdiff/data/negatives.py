@@ -54,21 +54,19 @@ def check_negatives(config: Any, dataset: Any, loaders: tuple[Any, Any, Any]) ->
         loader = getattr(loader, "general_dataloader", loader)  # of the models with a knowledge graph
         if not _draws(loader) or len(loader._dataset) == 0:
             continue
-        user, left, n_items = _fewest_left(loader)
-        if (
-            left == 0
-            and phase == "train"
-            and config["MODEL_TYPE"] is ModelType.TRADITIONAL
-            and config["model"] != "Pop"
-        ):
+        id_, left, n_items = _fewest_left(loader)
+        user = dataset.id2token(dataset.uid_field, id_)
+        if left == 0 and phase == "train" and _reads_no_batches(config):
             loader.neg_sample_args = {**loader.neg_sample_args, "distribution": "none"}
         elif left == 0:
-            raise ConfigError(_nothing_left(config, phase, dataset.id2token(dataset.uid_field, user), n_items))
+            raise ConfigError(_nothing_left(config, phase, user, n_items))
         elif phase != "train" and left < loader.neg_sample_num:
-            getLogger().warning(
-                f"eval_args: mode: {config['eval_args']['mode'][phase]}: user {dataset.id2token(dataset.uid_field, user)} "
-                f"has {left} items left to draw from; RecBole draws some of them more than once"
-            )
+            mode = config["eval_args"]["mode"][phase]
+            getLogger().warning(f"mode {mode}: user {user} has {left} items left to draw from, some more than once")
+
+
+def _reads_no_batches(config: Any) -> bool:
+    return config["MODEL_TYPE"] is ModelType.TRADITIONAL and config["model"] != "Pop"
 
 
 def _draws(loader: Any) -> bool:
