@@ -2,12 +2,16 @@
 
 Defects that are met elsewhere without touching RecBole: rounded times (``data/loading.py``), the download in a single
 process (``data/download.py``), checkpoints (``trainer.py``), options from ``sys.argv`` (``config.py``), the padding
-user in training batches (``data/loaders.py``), the slow share of the tail (``experiment/metrics.py``).
+user in training batches (``data/loaders.py``), the slow share of the tail (``experiment/metrics.py``), filters that
+are not told and an unstable sort (``data/filters.py``), users who have all items (``data/negatives.py``).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from recbole.config import Config
 
@@ -31,3 +35,16 @@ def restore_numpy_names() -> None:
     a RecBole that does not use these names.
     """
     Config.compatibility_settings(None)
+
+
+@contextmanager
+def replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """For as long as RecBole runs inside: attributes of one of its classes replaced by ours."""
+    recboles = {name: getattr(owner, name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in recboles.items():
+            setattr(owner, name, value)

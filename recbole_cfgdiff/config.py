@@ -169,7 +169,7 @@ class Config(recbole.config.Config):
             final["eval_args"] = {**self.internal_config_dict["eval_args"], **final["eval_args"]}
         _check_plain(self.external_config_dict)
         check_hazards(final)
-        check_run_options(final)
+        check_run_options(final, self.external_config_dict)
         check_hyperparameter_types(final, self.model_class)
         if not final["use_gpu"]:
             final["gpu_id"] = ""  # which is all that RecBole 1.2.1 chooses the device by

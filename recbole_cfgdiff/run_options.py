@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any
 
-from recbole_cfgdiff.errors import ConfigError
+from recbole.evaluator.register import metric_types, metrics_dict
+from recbole.utils import EvaluatorType
+
+from recbole_cfgdiff.data.filters import check_filter_options
+from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number
 
 # What is trained and tested on, and how it is measured.
@@ -72,11 +77,12 @@ _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
 
-def check_run_options(options: Mapping[str, Any]) -> None:
+def check_run_options(options: Mapping[str, Any], given: Container[str]) -> None:
     """Check the options that are no model's.
 
     Args:
         options: all options, as RecBole merges them and before it derives others.
+        given: names of those that are no defaults.
 
     Raises:
         ConfigError: on the first one that is wrong; the message names it and what is expected.
@@ -96,8 +102,10 @@ def check_run_options(options: Mapping[str, Any]) -> None:
     if options["state"] is not None:
         read_choice({"state": str(options["state"]).upper()}, "state", _STATES)
     _check_clip_grad_norm(options["clip_grad_norm"])
-    _check_metrics(options["metrics"], options["topk"], options["valid_metric"])
+    check_filter_options(options)
+    _check_metrics(options["metrics"], options["topk"], options["valid_metric"], "valid_metric" not in given)
     _check_eval_args(options["eval_args"])
+    _check_metrics_against_modes(_listed(options["metrics"]), _listed(options["topk"]), options["eval_args"])
     for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
         if not _is_text(options[name]) and not (name == "TIME_FIELD" and options[name] in (None, "")):
             raise ConfigError(f"{name}: expected the name of a column, got {options[name]!r}")
@@ -111,6 +119,10 @@ def check_run_options(options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"benchmark_filename: expected the names of three parts, as ['train', 'valid', 'test'], got {parts!r}"
         )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_text(value: Any) -> bool:
@@ -129,39 +141,92 @@ def _check_clip_grad_norm(value: Any) -> None:
         raise ConfigError(f"clip_grad_norm: expected such as {{'max_norm': 5, 'norm_type': 2}}, got {value!r}")
 
 
-def _check_metrics(metrics: Any, topk: Any, valid_metric: Any) -> None:
-    names = [metrics] if isinstance(metrics, str) else metrics
-    if not isinstance(names, list) or not names or not all(map(_is_text, names)):
+def _check_metrics(metrics: Any, topk: Any, valid_metric: Any, is_default: bool) -> None:
+    names = _listed(metrics)
+    if not names or not all(map(_is_text, names)):
         raise ConfigError(f"metrics: expected a list of names, such as ['Recall', 'NDCG'], got {metrics!r}")
-    lengths = [topk] if isinstance(topk, int) else topk
-    if not isinstance(lengths, list) or not lengths or not all(type(k) is int and k > 0 for k in lengths):
+    for name in names:
+        if name.lower() not in metric_types:
+            raise ConfigError(f"metrics: there is no metric {name}{_hint(name)}")
+    by_values = [name for name in names if metric_types[name.lower()] is EvaluatorType.VALUE]
+    if 0 < len(by_values) < len(names):
+        (ranking, *_) = (name for name in names if name not in by_values)
+        raise ConfigError(f"metrics: {by_values[0]} is of labels and {ranking} of rankings; a run has one kind")
+    lengths = _listed(topk)
+    if not lengths or not all(type(k) is int and k > 0 for k in lengths):
         raise ConfigError(f"topk: expected positive integers, such as [5, 10], got {topk!r}")
-    evaluated = {name.lower() for name in names} | {f"{name.lower()}@{k}" for name in names for k in lengths}
-    if not _is_text(valid_metric) or valid_metric.lower() not in evaluated:
+    evaluated = [full_name for name in names for full_name in _full_names(name, lengths)]
+    if not _is_text(valid_metric) or valid_metric.lower() not in map(str.lower, evaluated):
+        told = f"the default {valid_metric} is none of them" if is_default else f"got {valid_metric}"
         raise ConfigError(
-            f"valid_metric: expected one of metrics at one of topk, such as {names[0]}@{lengths[0]}, got {valid_metric}"
+            f"valid_metric: expected one of metrics{' at one of topk' if '@' in evaluated[0] else ''}, such as "
+            f"{evaluated[0]}, {told}"
         )
+
+
+def _hint(name: str) -> str:
+    known = [metric.__name__ for metric in metrics_dict.values()]
+    similar = nearest(name, known)
+    return f" (did you mean {similar[0]}?)" if similar else f"; there are {', '.join(known)}"
+
+
+def _full_names(name: str, lengths: list[int]) -> list[str]:
+    """What RecBole calls the values of a metric: some have one only, whatever the length of the list."""
+    has_one = metric_types[name.lower()] is EvaluatorType.VALUE or name.lower() == "gauc"
+    return [name] if has_one else [f"{name}@{k}" for k in lengths]
 
 
 def _check_eval_args(eval_args: Any) -> None:
     if not isinstance(eval_args, dict):
         raise ConfigError(f"eval_args: expected such as {{'order': 'TO', 'mode': 'full'}}, got {eval_args!r}")
-    modes = eval_args.get("mode", "full")
-    by_part = modes if isinstance(modes, dict) else {"valid": modes}
-    if (
-        not by_part
-        or set(by_part) - {"valid", "test"}
-        or not all(_MODE.fullmatch(str(mode)) for mode in by_part.values())
-    ):
+    if set(eval_args) - {"split", "group_by", "order", "mode"}:
+        return  # told with the nearest name
+    modes = _modes(eval_args)
+    if not all(_MODE.fullmatch(str(mode)) for mode in modes):
         raise ConfigError(
-            f"eval_args: mode: expected full, labeled, uniN or popN, or one for valid and one for test, got {modes!r}"
+            "eval_args: mode: expected full, labeled, uniN or popN, or one for valid and one for test, got "
+            f"{eval_args['mode']!r}"
+        )
+    if "labeled" in modes and set(modes) != {"labeled"}:
+        raise ConfigError(
+            f"eval_args: mode: expected labeled for valid and test, or for neither, got {eval_args['mode']!r}"
         )
     if "order" in eval_args:
         _check_choice("order", eval_args["order"], ("TO", "RO"))
     if "group_by" in eval_args:
         _check_choice("group_by", eval_args["group_by"], ("user", "none", None))
     if "split" in eval_args:
-        _check_split(eval_args["split"])
+        _check_split(eval_args)
+
+
+def _modes(eval_args: Mapping[str, Any]) -> list[Any]:
+    """Of validation and test."""
+    modes = eval_args.get("mode", "full")
+    if not isinstance(modes, dict):
+        return [modes]
+    return list(modes.values()) if modes and not set(modes) - {"valid", "test"} else [None]
+
+
+def _check_metrics_against_modes(metrics: list[str], topk: list[int], eval_args: Mapping[str, Any]) -> None:
+    """That what is to be measured can be: of rankings, or of labels."""
+    modes = _modes(eval_args)
+    if metric_types[metrics[0].lower()] is EvaluatorType.VALUE:
+        if "full" in modes:
+            raise ConfigError(
+                f"metrics: {metrics[0]} is of labels; expected mode labeled or uniN, got {eval_args.get('mode')!r}"
+            )
+        return
+    if "labeled" in modes:
+        raise ConfigError(
+            f"metrics: {metrics[0]} is of rankings, and with mode labeled there are none; give --metrics=\"['AUC']\" "
+            "--valid_metric=AUC, or set mode in eval_args to full, uniN or popN"
+        )
+    for mode in modes:
+        if mode != "full" and max(topk) > int(mode[3:]) + 1:
+            raise ConfigError(
+                f"topk: {max(topk)} is more than the {int(mode[3:]) + 1} items that mode {mode} is sure to rank, one "
+                f"of the user's and {mode[3:]} others; give smaller ones, or a larger N"
+            )
 
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -169,16 +234,23 @@ def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ConfigError(f"eval_args: {name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
 
 
-def _check_split(split: Any) -> None:
+def _check_split(eval_args: Mapping[str, Any]) -> None:
+    split = eval_args["split"]
     if not isinstance(split, dict) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS"}:
         raise ConfigError(f"eval_args: split: expected such as {{'RS': [0.7, 0.2, 0.1]}}, got {split!r}")
     ((kind, value),) = split.items()
     is_ratios = (
         isinstance(value, list)
         and len(value) == 3
-        and all(type(ratio) in (int, float) and ratio >= 0 for ratio in value)
+        and all(type(ratio) in (int, float) and 0 <= ratio < math.inf for ratio in value)
     )
-    if kind != "LS" and not (is_ratios and value[0] > 0):
+    if kind == "LS":
+        _check_choice("split: LS", value, ("valid_and_test", "valid_only", "test_only"))
+    elif not (is_ratios and value[0] > 0):
         raise ConfigError(
             f"eval_args: split: {kind}: expected three ratios, of training, validation and test, got {value!r}"
         )
+    if kind != "RS" and eval_args.get("group_by", "user") != "user":
+        raise ConfigError(f"eval_args: group_by: {kind} splits the rows of each user; expected user")
+    if kind == "TS" and eval_args.get("order", "TO") != "TO":
+        raise ConfigError("eval_args: order: TS splits by time; expected TO")

@@ -10,13 +10,20 @@ from recbole.utils import FeatureSource, FeatureType
 _PLACE = "place_in_time"
 
 
+def exact_times(dataset: Any) -> np.ndarray:
+    """Times of the rows of a data set, still a DataFrame; float64. Of a feature to embed (``numerical_features``)
+    RecBole makes pairs, of which the first is the number."""
+    times = dataset.inter_feat[dataset.time_field]
+    return np.array([time[0] for time in times] if times.dtype == object else times, dtype=float)
+
+
 def remember_places(dataset: Any) -> None:
     """Give the rows of a data set, still a DataFrame, a column with each one's place in the user's history.
 
     Of equal times the first in the file comes first. The rows keep their order.
     """
     rows = dataset.inter_feat
-    order = np.argsort(rows[dataset.time_field].to_numpy(), kind="stable")
+    order = np.argsort(exact_times(dataset), kind="stable")
     rows[_PLACE] = rows.iloc[order].groupby(dataset.uid_field).cumcount().astype(float)  # by the index of the rows
     dataset.set_field_property(_PLACE, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
@@ -28,4 +35,5 @@ def time_order(dataset: Any) -> np.ndarray:
     in which ``recbole_cfgdiff`` loaded them, which is exact unless the split is random.
     """
     rows = dataset.inter_feat
-    return np.argsort(rows[_PLACE if _PLACE in rows else dataset.time_field].numpy(), kind="stable")
+    times = rows[_PLACE if _PLACE in rows else dataset.time_field].numpy()
+    return np.argsort(times if times.ndim == 1 else times[:, 0], kind="stable")

@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 FINAL_FIT = "--config_files=properties/protocol/final_fit.yaml"
 
 
-@pytest.mark.parametrize("option", ["--eval_args={'mode': 'uni5'}", FINAL_FIT])
+@pytest.mark.parametrize("option", ["--eval_args={'mode': 'uni20'}", FINAL_FIT])
 def test_other_evaluations_than_full_ranking_with_validation_are_compared_too(option, tiny, command):
     arguments = ["compare", "--models=CFGDiffRec", "--dataset=tiny", "--seeds=1", "--epochs=1", "--output=out", option]
     status, out, err = command(*arguments)

@@ -147,8 +147,9 @@ def test_every_option_of_every_yaml_file_is_known():
 def test_full_ranking_gets_large_batches_unless_they_are_given():
     assert a_config()["eval_batch_size"] == a_config("LightGCN")["eval_batch_size"] == 8388608
     assert a_config(eval_batch_size="5000")["eval_batch_size"] == 5000
-    for mode in ("uni100", "labeled"):
-        assert a_config(eval_args=f"{{'mode': '{mode}'}}", metrics="['NDCG']")["eval_batch_size"] == 4096
+    for mode, metric in (("uni100", "NDCG"), ("labeled", "AUC")):
+        options = {"metrics": [metric], "valid_metric": {"NDCG": "NDCG@10"}.get(metric, metric)}
+        assert a_config(eval_args=f"{{'mode': '{mode}'}}", **options)["eval_batch_size"] == 4096
     # NeuMF predicts pair by pair: a batch of users x items would be held with embeddings.
     assert a_config("NeuMF")["eval_batch_size"] == 4096
     assert a_config("SASRec", eval_args={"split": {"LS": "valid_and_test"}})["eval_batch_size"] == 4096

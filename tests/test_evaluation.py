@@ -80,7 +80,7 @@ def test_a_sweep_gives_the_metrics_of_one_evaluation_a_scale(tiny):
 
 
 def test_a_sweep_refuses_a_sampled_evaluation(tiny):
-    config = Config("CFGDiffRec", tiny, config_dict={"eval_args": {"mode": "uni10"}, "show_progress": False})
+    config = Config("CFGDiffRec", tiny, config_dict={"eval_args": {"mode": "uni20"}, "show_progress": False})
     _, train_data, valid_data, _ = quick_start._load_data(config)
     trainer = quick_start._make_trainer(config, train_data)
     with pytest.raises(ConfigError, match="only full ranking is supported"):

@@ -61,7 +61,7 @@ def test_other_things_than_lists_of_numbers_are_refused(option, tiny, cli):
 
 
 @pytest.mark.parametrize(
-    "options", [{"eval_args": {"mode": "uni5"}}, {"eval_args": {"split": {"RS": [0.8, 0, 0.2]}}, "eval_step": 0}]
+    "options", [{"eval_args": {"mode": "uni20"}}, {"eval_args": {"split": {"RS": [0.8, 0, 0.2]}}, "eval_step": 0}]
 )
 def test_where_nothing_can_be_chosen_by_it_is_said_before_training(options, tiny):
     with pytest.raises(ConfigError, match="a choice by validation needs"):

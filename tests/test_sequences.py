@@ -124,7 +124,7 @@ def test_negative_items_are_drawn_as_asked(tiny):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--eval_args={'mode': 'uni10'}"], "only full ranking"),
+        (["--eval_args={'mode': 'uni20'}"], "only full ranking"),
         (["--model=DIEN", *RANKED], "training rows of its own"),
         (
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import recbole.data.dataset
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType, ModelType
 
+from recbole_cfgdiff.compat import replaced
 from recbole_cfgdiff.data.atomic import check_atomic_files
 from recbole_cfgdiff.data.download import download_if_missing
+from recbole_cfgdiff.data.filters import check_filtered_columns, mended_filters, source_of
 from recbole_cfgdiff.data.loaders import remember_batches
+from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_items
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
-from recbole_cfgdiff.data.splits import add_noise, hold_users_out
+from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
-from recbole_cfgdiff.time_order import remember_places
+from recbole_cfgdiff.time_order import exact_times, remember_places
 
 _NOT_FOR_GIVEN_SPLITS = (
     "val_interval",
@@ -29,28 +33,35 @@ _NOT_FOR_GIVEN_SPLITS = (
 )
 
 
+def check_data(config: Any) -> None:
+    """Check the data set of the configuration, downloaded where needed, as far as it can be before it is loaded.
+
+    Raises:
+        ConfigError: if the data is missing or malformed, or if an option does not fit its columns.
+    """
+    _check_given_split(config)
+    download_if_missing(config)
+    columns = check_atomic_files(config)
+    check_filtered_columns(config, columns)
+    _check_labels(config, columns["inter"])
+    _check_times(config, columns["inter"])
+
+
 def create_dataset(config: Any) -> Any:
-    """RecBole's data set of the configuration, downloaded where needed, checked, and with the exact time order.
+    """RecBole's data set of the configuration, checked, and with the exact time order.
 
     RecBole 1.2.1 rounds times to float32 (64 to 128 seconds apart for times in seconds since 1970) before it sorts by
     them, stably; rows that are in order before keep it. Rows that are to be split at random keep the file's order, so
     that a seed gives RecBole's split; their places in time are remembered beside them.
 
     Raises:
-        ConfigError: if the data is missing, malformed, or filtered to nothing; or has no times to order by.
+        ConfigError: as ``check_data``; or if the data is filtered to nothing.
     """
-    _check_given_split(config)
-    download_if_missing(config)
-    check_atomic_files(config)
-    with reported_as_config_error(f"data set {config['dataset']}"):
+    check_data(config)
+    with reported_as_config_error(f"data set {config['dataset']}"), mended_filters():
         dataset = _dataset_class(config)(config)
-    is_split = config["benchmark_filename"] is not None
-    if config["eval_args"]["order"] == "TO" and not is_split:
-        _check_times(dataset)
-    if len(dataset.inter_feat) == 0:
-        raise ConfigError(f"data set {config['dataset']}: no user is left after filtering; see val_interval and k-core")
     if dataset.time_field in dataset.inter_feat:
-        if is_split or config["eval_args"]["order"] == "TO":
+        if config["benchmark_filename"] is not None or config["eval_args"]["order"] == "TO":
             _sort_by_exact_time(dataset)
         elif dataset.field2type[dataset.time_field] is FeatureType.FLOAT:
             remember_places(dataset)
@@ -91,28 +102,48 @@ def _check_given_split(config: Any) -> None:
             f"{', '.join(ignored)}: the data set {config['dataset']} comes split into {config['benchmark_filename']}, "
             "where RecBole applies no filter, order or split; leave it out, or convert the data unsplit"
         )
+    for name in _NOT_FOR_GIVEN_SPLITS:
+        if config[name] and source_of(config, name):
+            getLogger().warning(f"{name} of {source_of(config, name)} does not apply: the data set comes split")
 
 
-def _check_times(dataset: Any) -> None:
-    name, field = dataset.dataset_name, dataset.time_field
-    if field not in dataset.inter_feat:
+def _check_labels(config: Any, columns: dict[str, str]) -> None:
+    field = config["LABEL_FIELD"]
+    if "labeled" not in config["eval_args"]["mode"].values() or config["threshold"]:
+        return
+    if columns.get(field) != FeatureType.FLOAT.value:
+        raise ConfigError(
+            f"eval_args: mode: labeled: expected a column {field}:float, found {', '.join(columns)}; name it "
+            "(LABEL_FIELD, load_col), or make one of ratings with --threshold=\"{'rating': 4}\""
+        )
+
+
+def _check_times(config: Any, columns: dict[str, str]) -> None:
+    name, field, is_split = config["dataset"], config["TIME_FIELD"], config["benchmark_filename"] is not None
+    if config["eval_args"]["order"] != "TO" and not is_split:
+        return
+    if field not in columns and not is_split:
         raise ConfigError(
             f"data set {name}: no column {field!r} to order by is loaded; name it "
             "(TIME_FIELD, load_col), or choose a random order with --eval_args=\"{'order': 'RO'}\""
         )
-    if dataset.field2type[field] is not FeatureType.FLOAT:
+    if columns.get(field, FeatureType.FLOAT.value) != FeatureType.FLOAT.value:
         raise ConfigError(
-            f"data set {name}: the times to order by must be numbers, but {field} is of type "
-            f"{dataset.field2type[field].value}; declare it {field}:float"
+            f"data set {name}: the times to order by must be numbers, but {field} is of type {columns[field]}; "
+            f"declare it {field}:float"
         )
+    if field in (config["discretization"] or {}):
+        raise ConfigError(f"discretization: {field}: rows are ordered by it; give the order RO in eval_args")
 
 
 def _sort_by_exact_time(dataset: Any) -> None:
     """Sort the rows, still a DataFrame with float64 times, but never across the files of a given split."""
     sizes = dataset.file_size_list if dataset.benchmark_filename_list else [len(dataset.inter_feat)]
     part = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort((dataset.inter_feat[dataset.time_field].to_numpy(), part))
+    times = exact_times(dataset)
+    order = np.lexsort((times, part))
     dataset.inter_feat = dataset.inter_feat.iloc[order].reset_index(drop=True)
+    dataset.times_in_order = times[order]
 
 
 def data_preparation(config: Any, dataset: Any, train_loader: type | None = None) -> tuple[Any, Any, Any]:
@@ -126,13 +157,15 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
     Raises:
         ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
     """
-    with reported_as_config_error(f"data set {config['dataset']}"):
+    mended = replaced(Dataset, time_based_split=split_by_exact_time)
+    with reported_as_config_error(f"data set {config['dataset']}"), users_may_have_all_items(), mended:
         prepare = make_sequence_loaders if needs_sequences(config) else _make_loaders
         train_data, valid_data, test_data = prepare(config, dataset)
         if train_loader is not None:
             train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
         if config["heldout_users"] is not None:
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
+    check_negatives(config, dataset, (train_data, valid_data, test_data))
     for loader in (valid_data, test_data):
         remember_batches(loader)
     validates, tests = _parts_wanted(config)

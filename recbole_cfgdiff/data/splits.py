@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,28 @@ from recbole_cfgdiff.errors import ConfigError
 # Models that score from a history alone, and learn from batches of users: nothing of a user outside of the training
 # batches enters them. Subclasses count, so RecBole's DiffRec by whatever name.
 _FROM_HISTORIES = {"DiffRec", "MultiVAE", "MultiDAE", "MacridVAE", "RecVAE"}
+
+
+def split_by_exact_time(dataset: Any, ratios: list[float], group_by: str) -> list[Any]:
+    """RecBole's split ``TS``: the latest rows of all are to test on, the others are split within each user.
+
+    RecBole 1.2.1 compares times that it has rounded to 64 to 128 seconds; to go with a RecBole that does not.
+
+    Args:
+        dataset: a RecBole data set in exact time order.
+        ratios: of the three parts.
+        group_by: the column of users.
+    """
+    times, shares = dataset.times_in_order, [ratio / sum(ratios) for ratio in ratios]
+    boundary = np.percentile(times, 100 * (1 - shares[-1]))
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for rows in map(np.array, dataset._grouped_index(dataset.inter_feat[group_by].numpy())):
+        is_test = times[rows] > boundary
+        n_train = int((~is_test).sum() * (shares[0] / (1 - shares[-1])))
+        for part, chosen in zip(parts, (rows[~is_test][:n_train], rows[~is_test][n_train:], rows[is_test])):
+            part.extend(chosen)
+    dataset._drop_unused_col()
+    return [dataset.copy(dataset.inter_feat[part]) for part in parts]
 
 
 def add_noise(dataset: Any, threshold: float, seed: int) -> None:
@@ -60,6 +83,11 @@ def add_noise(dataset: Any, threshold: float, seed: int) -> None:
         _sample(np.flatnonzero(part == index), int((clean & (part == index)).sum()), random) for index in (0, 1, 2)
     ]
     dataset.inter_feat = rows.iloc[np.concatenate(chosen)].reset_index(drop=True)
+    n_noise = int((~clean[np.concatenate(chosen)]).sum())
+    getLogger().info(
+        f"{len(rows) - len(dataset.inter_feat):,} of {len(rows):,} rows left out, {n_noise:,} with {rating} below "
+        f"{threshold:g} let into training and validation (noise_threshold)"
+    )
     dataset.benchmark_filename_list = ["train", "valid", "test"]
     dataset.file_size_list = [len(rows_) for rows_ in chosen]
 
@@ -117,6 +145,7 @@ def hold_users_out(config: Any, dataset: Any, loaders: tuple[Any, Any, Any]) -> 
             f"heldout_users: a share of {config['heldout_users']} of {len(users)} users leaves none to "
             f"{'test' if not held_out.any() else 'train'} on"
         )
+    getLogger().info(f"{held_out.sum():,} of {len(users):,} users held out from training (heldout_users)")
     mask = torch.from_numpy(held_out)
     train._dataset.held_out = mask  # for models that count something over the training rows
     targets = {"valid": valid, "test": test}[config["heldout_targets"]]

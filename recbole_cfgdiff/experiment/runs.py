@@ -14,8 +14,8 @@ import yaml
 from recbole.utils import ModelType, argument_list
 
 from recbole_cfgdiff.config import Config, resolve_model
-from recbole_cfgdiff.data.atomic import check_atomic_files, hash_of_data
-from recbole_cfgdiff.data.download import download_if_missing
+from recbole_cfgdiff.data import loading
+from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.rankings import require_rankings
@@ -229,8 +229,7 @@ def _keys(path: Path) -> set[str]:
 
 def check_data(config: Config) -> str:
     """Check the data before anything is run, and before several processes look for it at once; its hash."""
-    download_if_missing(config)
-    check_atomic_files(config)
+    loading.check_data(config)
     return hash_of_data(config)
 
 
