@@ -16,6 +16,7 @@ from recbole.trainer import Trainer
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.evaluation import SparseCollector
+from recbole_cfgdiff.files import errors_name
 
 
 def get_trainer(config: Any) -> type:
@@ -44,12 +45,13 @@ class CheckpointTrainer(Trainer):
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
+        self.tensorboard: Any = _Scalars(self.tensorboard)
         self.eval_collector = SparseCollector(config)
         self._scale_small_gradients()
         after_step: Callable[[], None] | None = getattr(model, "after_step", None)
         if after_step is not None:
             self.optimizer.register_step_post_hook(lambda *_: after_step())
-        self._set_run_dir(Path(config["checkpoint_dir"]) / str(config["run_name"] or make_run_name(config)))
+        self._set_run_dir(run_dir_of(config))
         self._initial_marks = _marks(model)
         self._epoch = 0
         self._resumed: dict[str, Any] | None = None
@@ -103,7 +105,9 @@ class CheckpointTrainer(Trainer):
             if callback_fn is not None:
                 callback_fn(epoch, valid_score)
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
+        result = super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
+        self.tensorboard.close()  # which RecBole leaves to chance, and its last lines with it
+        return result
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         self._epoch = epoch_idx
@@ -181,7 +185,7 @@ class CheckpointTrainer(Trainer):
         """Go on from a ``last.pth``; the best epoch so far is the ``best.pth`` beside it.
 
         Raises:
-            ConfigError: if either is missing or not one of ours, or if the model's shape differs.
+            ConfigError: if either is missing, damaged or not one of ours, or if the model's shape differs.
         """
         path = Path(resume_file)
         state = checkpoint.load(path, self.device)
@@ -191,6 +195,7 @@ class CheckpointTrainer(Trainer):
         self._set_run_dir(path.parent)
         if not self.best_checkpoint_exists():
             raise ConfigError(f"checkpoint {path}: expected {self.saved_model_file} beside it")
+        checkpoint.load(self.saved_model_file)  # the end of training would be late to learn that it is damaged
         load_model_state(self.model, state, path)
         for name, value in state["counters"].items():
             setattr(self.model, name, value.to(self.device) if isinstance(value, torch.Tensor) else value)
@@ -238,6 +243,26 @@ def load_model_state(model: Any, state: dict[str, Any], path: str | Path) -> Non
     )
 
 
+class _Scalars:
+    """What RecBole calls of a TensorBoard writer. Its errors, which a thread of its own meets and tells at the next
+    call, name its folder."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer, self._folder = writer, Path(writer.log_dir)
+
+    def add_scalar(self, *arguments: Any) -> None:
+        with errors_name(self._folder):
+            self._writer.add_scalar(*arguments)
+
+    def add_hparams(self, *arguments: Any) -> None:
+        with errors_name(self._folder):
+            self._writer.add_hparams(*arguments)
+
+    def close(self) -> None:
+        with errors_name(self._folder):
+            self._writer.close()
+
+
 def _marks(model: torch.nn.Module) -> dict[str, Any]:
     """For each plain attribute a value that differs once the attribute does: no parameters, buffers or modules."""
     marks: dict[str, Any] = {}
@@ -257,7 +282,23 @@ def _other_parameter(model: Any) -> dict[str, Any]:
     return {name: value for name, value in others if not isinstance(value, torch.nn.Module)}
 
 
-def make_run_name(config: Any) -> str:
+def run_dir_of(config: Any) -> Path:
+    """The folder of the run: the one that it resumes, or one below ``checkpoint_dir``, whose name is made up and kept
+    as ``run_name`` if none is given."""
+    if config["resume"]:
+        return last_checkpoint(config["resume"]).parent
+    if not config["run_name"]:
+        config["run_name"] = _make_run_name(config)
+    return Path(config["checkpoint_dir"]) / str(config["run_name"])
+
+
+def last_checkpoint(resume: str | Path) -> Path:
+    """The ``last.pth`` of a run's folder, or the file itself."""
+    path = Path(resume)
+    return path / checkpoint.LAST if path.is_dir() else path
+
+
+def _make_run_name(config: Any) -> str:
     """A name for a run's folder that no other run has."""
     started = datetime.now().strftime("%Y%m%d-%H%M%S")
     return f"{config['model']}-{config['dataset']}-{started}-{secrets.token_hex(3)}"
