@@ -19,6 +19,7 @@ from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data.convert import convert
 from recbole_cfgdiff.data.sources import SOURCES, VERSIONS, Columns, open_source
 from recbole_cfgdiff.errors import ConfigError, TrainingError, describe_refusal, reported_as_training_error
+from recbole_cfgdiff.files import remove_left_overs
 
 _RUN_HELP = "train and test a model by RecBole"
 _CONVERT_HELP = "turn a data set as its publisher ships it into RecBole's atomic files"
@@ -205,6 +206,7 @@ def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
     columns = effects_of(prepared)
     print(tabulate(table[["part", "guidance_scale", *columns]], headers="keys", showindex=False, floatfmt=".4f"))
     if known.output:
+        remove_left_overs(known.output)
         write_sweep(table, prepared.config["model"], prepared.config["dataset"], columns, known.output)
         print(f"\nall metrics and figures: {known.output}")
     return 0

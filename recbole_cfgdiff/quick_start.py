@@ -229,7 +229,9 @@ class Prepared(NamedTuple):
             TrainingError: if the loss is not finite, or if the machine refuses something, such as more on a full disk.
         """
         run_dir = self.trainer.run_dir
-        advice = f"--resume={run_dir} goes on from its last checkpoint, or the same command anew where there is none yet"
+        advice = (
+            f"--resume={run_dir} goes on from its last checkpoint, or the same command anew where there is none yet"
+        )
         with reported_as_training_error(advice if saved else "nothing was saved"):
             result = self.fit(saved)
             result["test_result"] = self.test(load_best_model=saved)

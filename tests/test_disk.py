@@ -11,12 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cfgdiff.cli import main
-
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a small disk is a tmpfs of Linux")
 
 RUN = ("--model=CFGDiffRec", "--dataset=tiny", "--dims_dnn=[20]", "--run_name=r", "--show_progress=False")
-LONG = ("--epochs=60", "--stopping_step=100")
 
 
 @contextmanager
@@ -126,7 +123,7 @@ def test_a_full_disk_of_tensorboard_is_one_line(is_full, length, status, tiny, c
 
 def test_a_log_that_is_full_while_training_is_one_line(tiny, command, mount):
     small = mount("log", "size=12k")
-    outcome = command(*RUN, *LONG)
+    outcome = command(*RUN, "--epochs=20", "--stopping_step=100")
     assert outcome.status == 1 and is_one_line(outcome.err), outcome.err
     assert re.search(r"error: \S+log/CFGDiffRec/\S+\.log: No space left on device", outcome.err)
     grow(small)
