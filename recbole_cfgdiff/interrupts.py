@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from types import FrameType
 from typing import Any, Callable
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_PATIENCE = 0.5  # seconds until it is looked whether an interrupt got lost
 _Handler = Callable[[int, "FrameType | None"], Any]
 
 
@@ -39,10 +41,14 @@ def end_at_once() -> None:
 @contextmanager
 def raised() -> Iterator[None]:
     """Meanwhile, signals raise ``Interrupted`` in the main thread; from another thread, nothing changes."""
-    before = _handle(_raise)
+    before, hook = _handle(_raise), sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else hook(lost)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -56,12 +62,24 @@ def _handle(handler: _Handler) -> dict[int, Any]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    interrupted = Interrupted(number)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            _end(interrupted)  # as of end_at_once
+            _end(Interrupted(number))  # as of end_at_once
         frame = frame.f_back
-    raise interrupted
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda *_: _raise_if_lost(number))
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
+    raise Interrupted(number)
+
+
+def _raise_if_lost(number: int) -> None:
+    """Raise again unless what was raised is still on its way: a destructor or a bare ``except`` that it met, as there
+    are in RecBole and torch, ended it there."""
+    handled = sys.exc_info()[1]
+    while handled is not None and not isinstance(handled, Interrupted):
+        handled = handled.__context__
+    if handled is None:
+        raise Interrupted(number)
 
 
 def _end(interrupted: Interrupted) -> None:
