@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_cfgdiff.cli import run_main
+from recbole_cfgdiff.start import start
 
 if __name__ == "__main__":
-    sys.exit(run_main())
+    sys.exit(start("run_main"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_cfgdiff.cli import main
+from recbole_cfgdiff.start import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start("main"))

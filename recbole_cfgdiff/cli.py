@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from recbole_cfgdiff import interrupts
 from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data.convert import convert
 from recbole_cfgdiff.data.sources import SOURCES, VERSIONS, Columns, open_source
-from recbole_cfgdiff.errors import ConfigError, TrainingError
+from recbole_cfgdiff.errors import ConfigError, TrainingError, describe_refusal, reported_as_training_error
+from recbole_cfgdiff.files import remove_left_overs
 
 _RUN_HELP = "train and test a model by RecBole"
 _CONVERT_HELP = "turn a data set as its publisher ships it into RecBole's atomic files"
@@ -30,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m recbole_cfgdiff COMMAND ...``.
 
     Returns:
-        the exit status: 0, 1 if training failed, 2 on a mistake in the options or in the data.
+        the exit status: 0, 1 if training failed, 2 on a mistake in the options or in the data, 130 after Ctrl-C, 143
+        after SIGTERM.
     """
     parser = argparse.ArgumentParser(prog="python -m recbole_cfgdiff")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -200,6 +206,7 @@ def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
     columns = effects_of(prepared)
     print(tabulate(table[["part", "guidance_scale", *columns]], headers="keys", showindex=False, floatfmt=".4f"))
     if known.output:
+        remove_left_overs(known.output)
         write_sweep(table, prepared.config["model"], prepared.config["dataset"], columns, known.output)
         print(f"\nall metrics and figures: {known.output}")
     return 0
@@ -235,17 +242,47 @@ def _guarded(
     command: Callable[[argparse.Namespace, list[str]], int], known: argparse.Namespace, rest: list[str]
 ) -> int:
     try:
-        return command(known, rest)
+        with interrupts.raised(), _threads_leave_refusals_to_the_main_one():
+            _check_arguments(known)
+            status = command(known, rest)
+            sys.stdout.flush()
+            return status
     except ConfigError as error:
         return _fail(error, status=2)
     except ModuleNotFoundError as error:
         return _fail(f"{error}: this needs the package {error.name}; install it by pip", status=2)
+    except OSError as error:
+        refusal = describe_refusal(error)
+        if refusal is None:
+            raise
+        return _fail(refusal, status=2)
     except TrainingError as error:
         return _fail(error, status=1)
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted; a run continues with --resume=RUN_FOLDER, an experiment by the same command", status=130
-        )
+    except interrupts.Interrupted as interrupted:
+        return _fail(interrupted, status=interrupted.status)
+    except KeyboardInterrupt:  # from elsewhere than a signal
+        return _fail(interrupts.Interrupted(signal.SIGINT), status=130)
+
+
+def _check_arguments(known: argparse.Namespace) -> None:
+    for name, value in vars(known).items():
+        if "\0" in str(value):
+            raise ConfigError(f"{name}: expected text without NUL characters, got {str(value)!r}")
+
+
+@contextmanager
+def _threads_leave_refusals_to_the_main_one() -> Iterator[None]:
+    """TensorBoard's thread hands its errors to the main one and prints a traceback beside."""
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError) or describe_refusal(arguments.exc_value) is None:
+            before(arguments)
+
+    before, threading.excepthook = threading.excepthook, hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
@@ -265,6 +302,12 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         port=known.port,
         group_offset=known.group_offset,
     )
+    with reported_as_training_error(f"the result is in {result['run_dir']}"):
+        _tell(result)
+    return 0
+
+
+def _tell(result: dict[str, Any]) -> None:
     print(result_table(result))
     if "guidance_curve" in result:
         print(f"guidance scale, chosen by validation: {result['guidance_scale']:g}")
@@ -273,11 +316,12 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             from recbole_cfgdiff.experiment.report import draw_guidance_curve
 
             draw_guidance_curve(Path(result["run_dir"]))
-    return 0
+    sys.stdout.flush()
 
 
 def _fail(message: object, status: int) -> int:
-    print("error:", " ".join(str(message).splitlines()), file=sys.stderr)
+    with suppress(OSError):  # where standard error can't be written to, the status tells
+        print("error:", " ".join(str(message).splitlines()), file=sys.stderr)
     return status
 
 

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+# What a machine refuses: no room, no right, no such folder. Other errors of the system are bugs.
+_REFUSALS = {
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "ENOMEM", "EMFILE", "ENFILE", "EPIPE", "ESTALE", "EBUSY", "ETXTBSY"),
+        *("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "ENAMETOOLONG", "ELOOP"),
+    )
+    if hasattr(errno, name)
+}
 
 
 class ConfigError(ValueError):
@@ -13,6 +24,25 @@ class ConfigError(ValueError):
 
 class TrainingError(RuntimeError):
     """Training could not go on. The command line exits 1."""
+
+
+def describe_refusal(error: OSError) -> str | None:
+    """What the machine refused, and where; None of an error that is no refusal but a bug."""
+    if error.errno not in _REFUSALS:
+        return None
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+@contextmanager
+def reported_as_training_error(advice: str) -> Iterator[None]:
+    """Turn what the machine refuses into a TrainingError, with the advice how to go on."""
+    try:
+        yield
+    except OSError as error:
+        refusal = describe_refusal(error)
+        if refusal is None:
+            raise
+        raise TrainingError(f"{refusal}; {advice}") from error
 
 
 @contextmanager
@@ -28,6 +58,8 @@ def reported_as_config_error(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         message = str(error) if type(error) in (ValueError, LookupError) else ""
+        if isinstance(error, OSError):
+            message = describe_refusal(error) or ""
         raise ConfigError(f"{where}: {message or f'{type(error).__name__}: {error}'}") from error
 
 

@@ -6,6 +6,7 @@ folder can tell what is left over from one that was killed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -25,16 +26,29 @@ def in_one_piece(path: Path) -> Iterator[Path]:
     removed on an error.
 
     Raises:
-        OSError: if it can't be written; a file of that name stays as it was.
+        OSError: if it can't be written, with ``path`` in it; a file of that name stays as it was.
     """
     unfinished = _unfinished(path)
+    with errors_name(path):
+        try:
+            yield unfinished
+            _sync(unfinished)
+            os.replace(unfinished, path)
+            _sync(path.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Have errors of the system name what the user knows: some name no file, others an unfinished one."""
     try:
-        yield unfinished
-        _sync(unfinished)
-        os.replace(unfinished, path)
-        _sync(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        names_another = error.filename and not any(map(_UNFINISHED.fullmatch, Path(str(error.filename)).parts))
+        if error.errno is None or names_another:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -44,25 +58,30 @@ def folder_in_one_piece(target: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: if there is a folder of that name by then, which stays as it was.
-        OSError: if it can't be written.
+        OSError: if it can't be written, with ``target`` in it.
     """
     unfinished = _unfinished(target)
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        for path in [*unfinished.rglob("*"), unfinished]:
-            _sync(path)
-        if target.exists():  # a rename would replace an empty folder
-            raise FileExistsError(f"{target}: exists already")
+    with errors_name(target):
+        unfinished.mkdir()
         try:
-            unfinished.rename(target)
-        except OSError as error:
-            if target.exists():
-                raise FileExistsError(f"{target}: exists already") from error
-            raise
-        _sync(target.parent)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            yield unfinished
+            for path in [*unfinished.rglob("*"), unfinished]:
+                _sync(path)
+            _rename_to_new(unfinished, target)
+            _sync(target.parent)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _rename_to_new(folder: Path, target: Path) -> None:
+    if target.exists():  # a rename would replace an empty folder
+        raise FileExistsError(errno.EEXIST, "exists already", str(target))
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "exists already", str(target)) from error
+        raise
 
 
 def remove_left_overs(folder: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +19,8 @@ from recbole.utils import init_logger, init_seed, set_color
 from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
 from recbole_cfgdiff.config import Config, parse_literal, resolve_model
-from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_config_error
-from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_config_error, reported_as_training_error
+from recbole_cfgdiff.files import errors_name, write_json
 from recbole_cfgdiff.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.guidance_choice import (
     check_guidance_choice,
@@ -29,9 +31,12 @@ from recbole_cfgdiff.guidance_choice import (
 from recbole_cfgdiff.hazards import check_files_of_model
 from recbole_cfgdiff.kept_data import keep_or_check
 from recbole_cfgdiff.restoring import load_model_state
+from recbole_cfgdiff.run_folder import run_folder
 from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
-from recbole_cfgdiff.trainer import get_trainer, make_run_name
+from recbole_cfgdiff.trainer import get_trainer, last_checkpoint, run_dir_of
 from recbole_cfgdiff.unread_options import check_all_are_read
+
+_RESULT = "result.json"
 
 
 def run(
@@ -70,30 +75,58 @@ def run(
         TrainingError: if the loss is not finite.
     """
     options = dict(config_dict or {})
-    if nproc == 1 and world_size <= 0:
-        return _run(model, dataset, config_file_list, options, saved)
-    if not torch.cuda.is_available():
+    is_alone = nproc == 1 and world_size <= 0
+    if not is_alone and not torch.cuda.is_available():
         raise ConfigError(f"nproc {nproc}: RecBole trains in several processes on CUDA only, and there is none here")
-    # Once before the processes start: mistakes are reported here, a download is not raced for, the folder is one.
     config = _make_config(model, dataset, config_file_list, options)
-    _check_devices(nproc, config["gpu_id"])
-    _load_data(config)
-    options.update(
-        run_name=make_run_name(config),
-        world_size=world_size if world_size > 0 else nproc,
-        ip=ip,
-        port=str(port),
-        nproc=nproc,
-        offset=group_offset,
-    )
+    run_dir = run_dir_of(config)
+    # The first machine's process has the folder for those of all machines.
+    with _own_folder(run_dir, config) if saved and group_offset == 0 else nullcontext():
+        if is_alone:
+            return _run(config, saved)
+        _check_devices(nproc, config["gpu_id"])
+        _load_data(config)  # before the processes start: mistakes are reported here, a download is not raced for
+        options.update(
+            run_name=config["run_name"],
+            world_size=world_size if world_size > 0 else nproc,
+            ip=ip,
+            port=str(port),
+            nproc=nproc,
+            offset=group_offset,
+        )
+        return _run_processes(nproc, model, dataset, config_file_list, options, saved)
+
+
+@contextmanager
+def _own_folder(run_dir: Path, config: Config) -> Iterator[None]:
+    """Have the run's folder for this process, from before anything is trained until the result is written.
+
+    Raises:
+        ConfigError: if another process trains in it, or if a new run would be written over another.
+    """
+    with run_folder(run_dir):
+        if not config["resume"]:
+            if any((run_dir / name).exists() for name in (checkpoint.LAST, _RESULT)):
+                raise ConfigError(f"run_name: {run_dir} has a run already; choose another name, or --resume={run_dir}")
+            (run_dir / checkpoint.BEST).unlink(missing_ok=True)  # of a run that was killed before its first last.pth
+        yield
+
+
+def _run_processes(nproc: int, *arguments: Any) -> dict[str, Any]:
+    """The run by several processes on this machine, which end with this one."""
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
-    arguments = (model, dataset, config_file_list, options, saved, queue)
+    group = torch.multiprocessing.spawn(_run_process, args=(*arguments, queue), nprocs=nproc, join=False)
     try:
-        torch.multiprocessing.spawn(_run_process, args=arguments, nprocs=nproc, join=True)
+        while not group.join():
+            pass
     except torch.multiprocessing.ProcessRaisedException:
         if queue.empty():
             raise
         raise queue.get() from None
+    finally:
+        for process in group.processes:
+            process.kill()
+            process.join()
     return queue.get()
 
 
@@ -121,7 +154,7 @@ def _run_process(rank: int, *arguments: Any) -> None:
     """One of several processes; the first puts its result into the queue, any of them what ended it."""
     model, dataset, config_file_list, options, saved, queue = arguments
     try:
-        result = _run(model, dataset, config_file_list, {**options, "local_rank": rank}, saved)
+        result = _run(_make_config(model, dataset, config_file_list, {**options, "local_rank": rank}), saved)
     except (ConfigError, TrainingError) as error:
         queue.put(error)
         raise  # which ends the others too, wherever they wait for this one
@@ -130,14 +163,8 @@ def _run_process(rank: int, *arguments: Any) -> None:
         queue.put(result)
 
 
-def _run(
-    model: str | None,
-    dataset: str | None,
-    config_file_list: list[str] | None,
-    options: dict[str, Any],
-    saved: bool,
-) -> dict[str, Any]:
-    prepared = prepare(model, dataset, config_file_list, options)
+def _run(config: Config, saved: bool) -> dict[str, Any]:
+    prepared = _prepare(config)
     logger = getLogger()
     result = prepared.fit_and_test(saved)
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
@@ -215,16 +242,18 @@ class Prepared(NamedTuple):
         """What ``run`` returns; written as ``result.json`` into the run's folder if ``saved``.
 
         Raises:
-            ConfigError: if another run would be written over.
+            TrainingError: if the loss is not finite, or if the machine refuses something, such as more on a full disk.
         """
         run_dir = self.trainer.run_dir
-        if saved and not self.config["resume"] and (run_dir / checkpoint.LAST).exists():
-            raise ConfigError(f"run_name: {run_dir} has a run already; choose another name, or --resume={run_dir}")
-        result = self.fit(saved)
-        result["test_result"] = self.test(load_best_model=saved)
-        result["run_dir"] = str(self.trainer.run_dir) if saved else None
-        if saved and self.config["local_rank"] == 0:
-            _write_result(result, self.config, self.trainer.run_dir)
+        advice = (
+            f"--resume={run_dir} goes on from its last checkpoint, or the same command anew where there is none yet"
+        )
+        with reported_as_training_error(advice if saved else "nothing was saved"):
+            result = self.fit(saved)
+            result["test_result"] = self.test(load_best_model=saved)
+            result["run_dir"] = str(run_dir) if saved else None
+            if saved and self.config["local_rank"] == 0:
+                _write_result(result, self.config, run_dir)
         return result
 
 
@@ -235,10 +264,13 @@ def prepare(
     config_dict: dict[str, Any] | None = None,
 ) -> Prepared:
     """Everything of a run up to its training, in this process. Arguments and errors as in ``run``."""
-    config = _make_config(model, dataset, config_file_list, dict(config_dict or {}))
+    return _prepare(_make_config(model, dataset, config_file_list, dict(config_dict or {})))
+
+
+def _prepare(config: Config) -> Prepared:
     data.download_if_missing(config)  # before the log begins: an unknown name would drown in the options
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
+    _open_log(config)
     logger = getLogger()
     logger.info(config)
 
@@ -247,11 +279,29 @@ def prepare(
     started = time.perf_counter()
     trainer = _make_trainer(config, train_data)
     model_seconds = time.perf_counter() - started
+    trainer.tensorboard.open()
     logger.info(trainer.model)
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
-        trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
+        trainer.resume_checkpoint(last_checkpoint(config["resume"]))
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
+
+
+def _open_log(config: Config) -> None:
+    """RecBole's ``init_logger``, but that a line that can't be written is an error; logging prints a traceback and goes
+    on."""
+    (Path("log") / config["model"]).mkdir(parents=True, exist_ok=True)  # of two at once, one would fail in RecBole
+    before = getLogger().handlers[:]
+    init_logger(config)
+    for handler in getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler not in before:
+            handler.handleError = partial(_raise_error_of, handler.baseFilename)  # type: ignore[method-assign]
+
+
+def _raise_error_of(log: str, _: logging.LogRecord) -> None:
+    """In place of ``Handler.handleError``, which is called while the error is handled."""
+    with errors_name(Path(log)):
+        raise
 
 
 def _make_config(
@@ -266,14 +316,14 @@ def _make_config(
         return config
     if config_file_list:
         raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
-    state = checkpoint.load(_last_checkpoint(str(resume)))
+    state = checkpoint.load(last_checkpoint(str(resume)))
     given_model = resolve_model(model).__name__ if model else None
     for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
     # On the same device: that of the process is set by the first, on CUDA for good.
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
-    before, config = (_config_of(state, _last_checkpoint(str(resume)), changes) for changes in (device, options))
+    before, config = (_config_of(state, last_checkpoint(str(resume)), changes) for changes in (device, options))
     check_all_are_read([config], names=options)
     for name in (*DATA_AND_METRICS, *ROWS):
         if str(config[name]).lower() != str(before[name]).lower():
@@ -291,11 +341,6 @@ def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None
     """
     options = options_of_checkpoint(state["options"], resolve_model(state["model"]), f"checkpoint {path}")
     return Config(state["model"], state["dataset"], config_dict={**options, **(changes or {})})
-
-
-def _last_checkpoint(resume: str) -> Path:
-    path = Path(resume)
-    return path / checkpoint.LAST if path.is_dir() else path
 
 
 def _load_data(config: Config) -> tuple[Any, Any, Any, Any]:
@@ -337,7 +382,7 @@ def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None
     record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
     if not math.isfinite(record["best_valid_score"]):  # RecBole's mark of a run that was never validated
         record["best_valid_score"] = None
-    write_json(run_dir / "result.json", checkpoint.encode(record))
+    write_json(run_dir / _RESULT, checkpoint.encode(record))
 
 
 def objective_function(
@@ -360,14 +405,15 @@ def objective_function(
     logger = getLogger()
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
-    init_logger(config)
+    _open_log(config)
     logging.basicConfig(level=logging.ERROR)
-    dataset, train_data, valid_data, test_data = _load_data(config)
-    trainer = _make_trainer(config, train_data)
-    check_guidance_choice(trainer, valid_data)
-    config["show_progress"] = False
-    prepared = Prepared(config, dataset, trainer, train_data, valid_data, test_data)
-    return {"model": config["model"], **prepared.fit_and_test(saved)}
+    with _own_folder(run_dir_of(config), config) if saved else nullcontext():
+        dataset, train_data, valid_data, test_data = _load_data(config)
+        trainer = _make_trainer(config, train_data)
+        check_guidance_choice(trainer, valid_data)
+        config["show_progress"] = False
+        prepared = Prepared(config, dataset, trainer, train_data, valid_data, test_data)
+        return {"model": config["model"], **prepared.fit_and_test(saved)}
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, Any, Any]:
@@ -383,7 +429,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
         ConfigError: if the file is no checkpoint of ours (nothing in it is executed) or the data is gone.
     """
     trained = load_trained(model_file)
-    init_logger(trained.config)
+    _open_log(trained.config)
     getLogger().info(trained.config)
     return (
         trained.config,

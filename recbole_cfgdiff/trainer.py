@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
+import recbole.trainer.trainer
 import recbole.utils
 import torch
 from recbole.trainer import Trainer
+from recbole.utils import get_tensorboard
 
 from recbole_cfgdiff import checkpoint
+from recbole_cfgdiff.compat import replaced
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.evaluation import SparseCollector
+from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.restoring import check_progress, load_counters, load_model_state, load_optimizers, other_parameter
 
 
@@ -44,13 +48,14 @@ class CheckpointTrainer(Trainer):
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
-        super().__init__(config, model)
+        with replaced(recbole.trainer.trainer, get_tensorboard=_Scalars):
+            super().__init__(config, model)
         self.eval_collector = SparseCollector(config)
         self._scale_small_gradients()
         after_step: Callable[[], None] | None = getattr(model, "after_step", None)
         if after_step is not None:
             self.optimizer.register_step_post_hook(lambda *_: after_step())
-        self._set_run_dir(Path(config["checkpoint_dir"]) / str(config["run_name"] or make_run_name(config)))
+        self._set_run_dir(run_dir_of(config))
         self._initial_marks = _marks(model)
         self._epoch = 0
         self._resumed: dict[str, Any] | None = None
@@ -104,7 +109,9 @@ class CheckpointTrainer(Trainer):
             if callback_fn is not None:
                 callback_fn(epoch, valid_score)
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
+        result = super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
+        self.tensorboard.close()  # which RecBole leaves to chance, and its last lines with it
+        return result
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         self._epoch = epoch_idx
@@ -182,7 +189,7 @@ class CheckpointTrainer(Trainer):
         """Go on from a ``last.pth``; the best epoch so far is the ``best.pth`` beside it.
 
         Raises:
-            ConfigError: if either is missing or not one of ours, or if the model's shape differs.
+            ConfigError: if either is missing, damaged or not one of ours, or if the model's shape differs.
         """
         path = Path(resume_file)
         state = checkpoint.load(path, self.device)
@@ -192,6 +199,8 @@ class CheckpointTrainer(Trainer):
         self._set_run_dir(path.parent)
         if not self.best_checkpoint_exists():
             raise ConfigError(f"checkpoint {path}: expected {self.saved_model_file} beside it")
+        # The end of training would be late to learn that the best one is damaged.
+        load_model_state(self.model, checkpoint.load(self.saved_model_file, self.device), self.saved_model_file)
         load_model_state(self.model, state, path)
         load_counters(self.model, state["counters"], path)
         load_optimizers(self._optimizers(), state["optimizers"], path)
@@ -219,6 +228,40 @@ class CheckpointTrainer(Trainer):
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
 
+class _Scalars:
+    """What RecBole calls of a TensorBoard writer, which is made when there is something to write: RecBole 1.2.1 makes
+    one with each trainer, and a folder with it, also to load a model.
+
+    Errors, which a thread of the writer's meets and tells at the next call, name its folder.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self._logger, self._folder = logger, Path("log_tensorboard")
+        self._writer: Any = None
+
+    def open(self) -> None:
+        """Make it now, so that what can't be written is told before anything is trained."""
+        with errors_name(self._folder):
+            self._writer = get_tensorboard(self._logger)
+        self._folder = Path(self._writer.log_dir)
+
+    def _write(self, what: str, *arguments: Any) -> None:
+        if self._writer is None:
+            self.open()
+        with errors_name(self._folder):
+            getattr(self._writer, what)(*arguments)
+
+    def add_scalar(self, *arguments: Any) -> None:
+        self._write("add_scalar", *arguments)
+
+    def add_hparams(self, *arguments: Any) -> None:
+        self._write("add_hparams", *arguments)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._write("close")
+
+
 def _marks(model: torch.nn.Module) -> dict[str, Any]:
     """For each plain attribute a value that differs once the attribute does: no parameters, buffers or modules."""
     marks: dict[str, Any] = {}
@@ -232,7 +275,23 @@ def _marks(model: torch.nn.Module) -> dict[str, Any]:
     return marks
 
 
-def make_run_name(config: Any) -> str:
+def run_dir_of(config: Any) -> Path:
+    """The folder of the run: the one that it resumes, or one below ``checkpoint_dir``, whose name is made up and kept
+    as ``run_name`` if none is given."""
+    if config["resume"]:
+        return last_checkpoint(config["resume"]).parent
+    if not config["run_name"]:
+        config["run_name"] = _make_run_name(config)
+    return Path(config["checkpoint_dir"]) / str(config["run_name"])
+
+
+def last_checkpoint(resume: str | Path) -> Path:
+    """The ``last.pth`` of a run's folder, or the file itself."""
+    path = Path(resume)
+    return path / checkpoint.LAST if path.is_dir() else path
+
+
+def _make_run_name(config: Any) -> str:
     """A name for a run's folder that no other run has."""
     started = datetime.now().strftime("%Y%m%d-%H%M%S")
     return f"{config['model']}-{config['dataset']}-{started}-{secrets.token_hex(3)}"

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -338,3 +339,10 @@ def test_recbole_is_left_as_it_is(tiny):
     environment = {**os.environ, "PYTHONPATH": search_path()}
     outcome = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_loading_a_run_leaves_no_folder_of_tensorboard(tiny):
+    folder = run("DiffRec", tiny, config_dict={"epochs": 1, "state": "ERROR"})["run_dir"]
+    shutil.rmtree("log_tensorboard")
+    load_data_and_model(folder)
+    assert not Path("log_tensorboard").exists()

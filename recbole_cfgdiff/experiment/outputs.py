@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.errors import ConfigError, reported_as_training_error
 from recbole_cfgdiff.experiment.rankings import Ranking
 from recbole_cfgdiff.experiment.runs import CURVE, SWEEP, TEST, Run, read_record
-from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.files import remove_left_overs, write_json
 
 _IDENTITY = "experiment.json"
 
@@ -27,6 +28,7 @@ class OutputFolder:
 
     Raises:
         ConfigError: if the folder is another experiment's or not one's at all, or if another process works in it.
+        TrainingError: on leaving it, in place of what the machine refused, such as more on a full disk.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
@@ -36,11 +38,8 @@ class OutputFolder:
     def __enter__(self) -> OutputFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"output: {self.path} is a file; expected a folder")
-        known = self.path / _IDENTITY
-        if known.is_file():
-            self._check(known)
-        elif self.path.is_dir() and any(path.name != ".lock" for path in self.path.iterdir()):
-            raise ConfigError(f"output: {self.path} has files that are no experiment's; choose another folder")
+        remove_left_overs(self.path)
+        self._check_is_ours()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -48,11 +47,28 @@ class OutputFolder:
             raise ConfigError(f"output: another process works in {self.path}") from error
         except OSError as error:
             raise ConfigError(f"output: can't write into {self.path}: {error.strerror}") from error
-        write_json(known, self._identity)
+        try:
+            self._check_is_ours()  # by now it may have become another's
+            for folder, _, _ in os.walk(self.path):
+                remove_left_overs(Path(folder))
+            write_json(self.path / _IDENTITY, self._identity)
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._lock.release()
+        if isinstance(error, OSError):
+            with reported_as_training_error("what is done is kept, and the same command goes on"):
+                raise error
+
+    def _check_is_ours(self) -> None:
+        known = self.path / _IDENTITY
+        if known.is_file():
+            self._check(known)
+        elif self.path.is_dir() and any(path.name != ".lock" for path in self.path.iterdir()):
+            raise ConfigError(f"output: {self.path} has files that are no experiment's; choose another folder")
 
     def _check(self, path: Path) -> None:
         try:

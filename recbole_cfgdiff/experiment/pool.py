@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.runs import LOG, RECORD, Run, read_record, write_spec
-from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS, LOG, RECORD, Run, read_record, write_spec
+from recbole_cfgdiff.files import remove_left_overs, write_json
 
 _POLL_SECONDS = 0.1
 # A checkout need not be installed to be run from its own folder, which is not where the workers run.
@@ -141,6 +141,8 @@ class _Worker:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+        for folder in (self._folder, self._folder / CHECKPOINTS):
+            remove_left_overs(folder)
 
 
 class _Progress:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import threading
@@ -26,13 +25,14 @@ import torch
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data.atomic import hash_of_data
-from recbole_cfgdiff.errors import ConfigError, TrainingError
+from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_training_error
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
 from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec
 from recbole_cfgdiff.experiment.sweep import can_sweep, sweep
 from recbole_cfgdiff.files import write_json, write_text
 from recbole_cfgdiff.quick_start import Prepared, prepare
+from recbole_cfgdiff.run_folder import run_folder
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
 AfterValidation = Callable[["LearningCurve"], None]
@@ -61,7 +61,7 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
     if (checkpoints / checkpoint.LAST).is_file():
         options["resume"] = str(checkpoints)
     else:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        (checkpoints / checkpoint.BEST).unlink(missing_ok=True)  # of a run that was killed before its first last.pth
     prepared = prepare(run.model, run.dataset, None, options)
     if run.data_hash not in ("", hash_of_data(prepared.config)):
         raise ConfigError(f"the files of the data set {run.dataset} have changed since the experiment was started")
@@ -94,7 +94,8 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
 def attempt(run: Run, folder: Path, after_validation: AfterValidation | None = None) -> dict[str, Any]:
     """``train_and_test``, or the record of its failure."""
     try:
-        return train_and_test(run, folder, after_validation)
+        with run_folder(folder / CHECKPOINTS), reported_as_training_error("the same command goes on"):
+            return train_and_test(run, folder, after_validation)
     except (ConfigError, TrainingError) as error:
         return {"status": "failed", "error": " ".join(str(error).splitlines())}
     except Exception as error:
