@@ -335,7 +335,10 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _fail(message: object, status: int) -> int:
-    print("error:", " ".join(str(message).splitlines()), file=sys.stderr)
+    line = " ".join(str(message).splitlines())
+    # What files and names bring may steer a terminal.
+    escaped = (c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+    print("error:", "".join(escaped), file=sys.stderr)
     return status
 
 

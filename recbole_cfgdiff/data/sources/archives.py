@@ -44,6 +44,7 @@ _SMALL = 64 << 20
 _MOST_MEMBERS = 100_000
 _MOST_AT_ONCE = 1 << 20
 _BLOCK = 1 << 16
+_ZIP_END = struct.Struct("<4s4H2LH")
 
 
 def _gunzip(stream: Any) -> Any:
@@ -250,11 +251,24 @@ def _is_zip(path: Path) -> bool:
 def _zip_members(path: Path) -> list[str]:
     """Names of the files in a zip, all of which are where its table says, and of the size that it says."""
     with zipfile.ZipFile(path) as archive:
+        if _zip_count(path) != min(len(archive.infolist()), 0xFFFF):  # which stands for more
+            raise zipfile.BadZipFile("its table has not the length that it says")
         for member in archive.infolist():
             _check_inside(path, member.filename)
             check_packing(f"{path}:{member.filename}", member.file_size, member.compress_size)
             archive.open(member).close()  # raises if the name before the file is not that in the table
         return [member.filename for member in archive.infolist() if not member.is_dir()]
+
+
+def _zip_count(path: Path) -> int:
+    """How many members a zip says that it has.
+
+    zipfile does not look at it: a length that is damaged in the table may hide the members behind.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _ZIP_END.size - 0xFFFF))
+        end = file.read()
+    return _ZIP_END.unpack_from(end, end.rfind(b"PK\x05\x06"))[4]
 
 
 class _Blocks:
