@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 from recbole_cfgdiff.data.sources.amazon import VERSIONS, looks_like_amazon, open_amazon
@@ -13,7 +12,7 @@ from recbole_cfgdiff.data.sources.base import TIME_UNITS, Source
 from recbole_cfgdiff.data.sources.delimited import Layout, open_delimited
 from recbole_cfgdiff.data.sources.diffrec import PARTS, open_diffrec
 from recbole_cfgdiff.data.sources.movielens import RATING_FILES, open_movielens
-from recbole_cfgdiff.data.sources.reading import LONGEST_LINE, NotText, Reading, check_encoding, numbered_lines
+from recbole_cfgdiff.data.sources.reading import LONGEST_LINE, NotText, Reading, check_encoding, first_lines
 from recbole_cfgdiff.data.sources.sequences import open_sequences
 from recbole_cfgdiff.data.sources.yelp import REVIEWS, open_yelp
 from recbole_cfgdiff.errors import ConfigError
@@ -104,6 +103,6 @@ def _check_is_not_another(source: str, path: Path, files: Files, how: Reading) -
 def _first_lines(file: TextFile, how: Reading) -> list[str]:
     """No line if it is no text."""
     try:
-        return [line for _, line in islice(numbered_lines(file, how.again(), "latin-1"), _SAMPLE)]
+        return first_lines(file, how, _SAMPLE, "latin-1")
     except NotText:
         return []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from recbole_cfgdiff.data.sources.base import (
     stars_in,
 )
 from recbole_cfgdiff.data.sources.delimited import Layout, delimited_interactions
-from recbole_cfgdiff.data.sources.reading import BadLine, Reading, csv_rows, numbered_lines, parsed
+from recbole_cfgdiff.data.sources.reading import BadLine, Reading, csv_rows, first_lines, numbered_lines, parsed
 from recbole_cfgdiff.errors import ConfigError
 
 VERSIONS = ("2014", "2018", "2023")
@@ -52,12 +52,12 @@ def open_amazon(path: Path, files: Files, how: Reading, version: str | None = No
         ConfigError: if the version can't be told; on a bad line, unless they are skipped.
     """
     file = files.single("file of reviews")
-    sample = [line for _, line in itertools.islice(numbered_lines(file, how.again()), _SAMPLE)]
+    sample = first_lines(file, how, _SAMPLE)
     is_json = bool(sample) and sample[0].lstrip().startswith("{")
     if version is None and is_json:
         version = _version_of_json(sample)
     elif version is None:
-        version = _version_of_csv([row for _, row in itertools.islice(csv_rows(file, how.again()), _SAMPLE)])
+        version = _version_of_csv(row for _, row in islice(csv_rows(file, how.again()), _SAMPLE))
     if version is None:
         raise ConfigError(f"{path}: can't tell whether this is Amazon 2014, 2018 or 2023; say it by --version")
     read = _json_interactions if is_json else _csv_interactions
@@ -67,7 +67,7 @@ def open_amazon(path: Path, files: Files, how: Reading, version: str | None = No
 
 def looks_like_amazon(lines: list[str]) -> bool:
     """Whether these may be the first lines of a file of Amazon reviews or ratings."""
-    return (_version_of_json(lines) or _version_of_csv([line.split(",") for line in lines])) is not None
+    return (_version_of_json(lines) or _version_of_csv(line.split(",") for line in lines)) is not None
 
 
 def _version_of_json(sample: list[str]) -> str | None:
@@ -86,13 +86,15 @@ def _keys_of(line: str) -> list[str]:
         return []
 
 
-def _version_of_csv(sample: list[list[Any]]) -> str | None:
+def _version_of_csv(rows: Iterable[list[Any]]) -> str | None:
     """2023's files have a header; 2014's begin with the user, 2018's with the item."""
-    if sample and {"user_id", "parent_asin"} <= set(sample[0]):
-        return "2023"
-    rows = [row for row in sample if len(row) >= 4]
-    user_first = sum(_is_reviewer(row[0]) and _is_product(row[1]) for row in rows)
-    item_first = sum(_is_product(row[0]) and _is_reviewer(row[1]) for row in rows)
+    user_first = item_first = 0
+    for number, row in enumerate(rows):
+        if number == 0 and {"user_id", "parent_asin"} <= set(row):
+            return "2023"
+        if len(row) >= 4:
+            user_first += _is_reviewer(row[0]) and _is_product(row[1])
+            item_first += _is_product(row[0]) and _is_reviewer(row[1])
     if user_first == item_first:
         return None
     return "2014" if user_first > item_first else "2018"

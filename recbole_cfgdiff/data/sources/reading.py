@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from recbole_cfgdiff.data.sources.archives import TextFile, opened, told_where
@@ -127,6 +128,18 @@ def _fits(encoding: str, marked: str) -> bool:
 def numbered_lines(file: TextFile, how: Reading, otherwise: str = "utf-8") -> Iterator[tuple[int, str]]:
     """The lines that are not blank, each with its number. Arguments and errors as of ``lines_of``."""
     return ((number, line) for number, line in enumerate(lines_of(file, how, otherwise), start=1) if line.strip())
+
+
+def first_lines(file: TextFile, how: Reading, count: int, otherwise: str = "utf-8") -> list[str]:
+    """The first ``count`` lines that are not blank, fewer of long ones. Arguments and errors as of ``lines_of``."""
+    lines = []
+    room = how.longest_line
+    for _, line in islice(numbered_lines(file, how.again(), otherwise), count):
+        lines.append(line)
+        room -= len(line)
+        if room <= 0:
+            break
+    return lines
 
 
 def split_rows(file: TextFile, how: Reading, delimiter: str) -> Iterator[tuple[int, list[str]]]:
