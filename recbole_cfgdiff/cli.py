@@ -286,8 +286,7 @@ def _layout(known: argparse.Namespace) -> Layout:
     if known.time_unit and not known.time_col:
         raise ConfigError("--time-unit: there are no times without --time-col")
     columns = (known.user_col, known.item_col, known.rating_col, known.time_col)
-    quotes = known.quotes or ("none" if delimiter == "\t" else "double")
-    return Layout(*columns, delimiter, quotes == "double", not known.no_header, known.time_unit)
+    return Layout(*columns, delimiter, known.quotes, not known.no_header, known.time_unit)
 
 
 def _guarded(

@@ -54,11 +54,36 @@ def test_a_quote_that_goes_on_over_rows_is_an_error_that_names_the_option(empty_
     assert csv("in.csv", *U_I, "--quotes=none") == 0 and len(read_back("made")) == 3
 
 
-def test_a_row_of_several_lines_is_told(empty_folder, capsys):
-    (empty_folder / "in.csv").write_text('user,item,name\nu1,a1,"Composition 0919\nu2,a2,b\nu3,a3,the 12"\n')
-    assert csv("in.csv", *U_I) == 0
+SWALLOWED = [
+    'user,item,name\nu1,a1,"Composition 0919\nu2,a2,b\nu3,a3,the 12"\n',
+    'user,name,item\nu1,"Composition 0919,a1\nu2,b,a2\nu3,the 12",a3\n',
+]
+
+
+@pytest.mark.parametrize("text", SWALLOWED)
+def test_a_quote_that_takes_in_rows_is_not_taken_for_one_unless_that_is_said(text, empty_folder, capsys):
+    (empty_folder / "in.csv").write_text(text)
+    assert csv("in.csv", *U_I) == 2
+    assert "in.csv, line 2: a quote goes on over 3 lines that look like rows" in (line := error(capsys))
+    assert "--quotes=none" in line and "--quotes=double" in line
+    assert csv("in.csv", *U_I, "--quotes=none") == 0 and told(capsys)["rows read"] == "3"
+    assert csv("in.csv", *U_I, "--quotes=double", "--overwrite") == 0
     counts = told(capsys)
     assert counts["rows read"] == "1" and counts["rows of several lines"] == "1"
+
+
+def test_a_field_of_several_lines_is_one_row_and_told(empty_folder, capsys):
+    (empty_folder / "in.csv").write_text('user,item,name\nu1,a1,"of two,\nor three\nlines"\nu2,a2,x\n')
+    assert csv("in.csv", *U_I) == 0
+    counts = told(capsys)
+    assert counts["rows read"] == "2" and counts["rows of several lines"] == "1"
+
+
+def test_a_header_in_quotes_among_tabs_names_the_option(empty_folder, capsys):
+    (empty_folder / "in.tsv").write_text('"user"\t"item"\n"u"\t"i"\n')
+    assert csv("in.tsv", *U_I, "--delimiter=tab") == 2
+    assert "--quotes=double" in error(capsys)
+    assert csv("in.tsv", *U_I, "--delimiter=tab", "--quotes=double") == 0 and read_back("made") == [("u", "i")]
 
 
 @pytest.mark.parametrize("quote", ['"a"b', '"a"b"', '"a" '])

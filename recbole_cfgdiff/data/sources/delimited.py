@@ -20,7 +20,9 @@ class Layout(NamedTuple):
         rating: likewise; None if there is none.
         time: likewise; None if there is none.
         delimiter: one character.
-        has_quotes: whether a field in double quotes may hold the delimiter and line ends.
+        quotes: ``double`` if a field in double quotes may hold the delimiter and line ends, ``none`` if a quote is a
+            character like any other; None is ``none`` where the delimiter is a tab, else ``double``, but then lines
+            that look like rows are no part of a field.
         has_header: whether the first line names the columns.
         time_unit: one of ``TIME_UNITS``; None tells it from the times.
     """
@@ -30,7 +32,7 @@ class Layout(NamedTuple):
     rating: str | None = None
     time: str | None = None
     delimiter: str = ","
-    has_quotes: bool = True
+    quotes: str | None = None
     has_header: bool = True
     time_unit: str | None = None
 
@@ -53,8 +55,7 @@ def open_delimited(files: Files, how: Reading, layout: Layout) -> Source:
 
 def delimited_interactions(file: TextFile, how: Reading, layout: Layout) -> Iterator[Interaction]:
     """The interactions of a delimited file. Bad lines and errors as in ``parsed``."""
-    read = csv_rows if layout.has_quotes else split_rows
-    rows = read(file, how, layout.delimiter)
+    rows = _rows(file, how, layout)
     number, first = next(rows, (1, []))
     header = first if layout.has_header else None
     place = _by_name if layout.has_header else _by_number
@@ -82,6 +83,12 @@ def delimited_interactions(file: TextFile, how: Reading, layout: Layout) -> Iter
     return parsed(file, rows, parse, how)
 
 
+def _rows(file: TextFile, how: Reading, layout: Layout) -> Iterator[tuple[int, list[Any]]]:
+    if layout.quotes == "none" or (layout.quotes is None and layout.delimiter == "\t"):
+        return split_rows(file, how, layout.delimiter)
+    return csv_rows(file, how, layout.delimiter, are_quotes_sure=layout.quotes == "double")
+
+
 def _again(number: int, first: list[Any], rows: Iterator[tuple[int, list[Any]]]) -> Iterator[tuple[int, list[Any]]]:
     yield number, first
     yield from rows
@@ -94,6 +101,7 @@ def _by_name(header: list[str], name: str, file: TextFile) -> int:
     if not found:
         columns = ", ".join(map(str, header))
         hint = "; --no-header takes the number of a column" if name.isdecimal() else ""
+        hint = "; --quotes=double" if f'"{name}"' in header else hint
         raise ConfigError(f"{file}, line 1: expected a column {name}, found {shown(columns)[1:-1] or 'nothing'}{hint}")
     if len(found) > 1:
         raise ConfigError(f"{file}, line 1: the column {name} is there {len(found)} times")

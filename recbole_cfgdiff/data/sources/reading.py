@@ -147,11 +147,18 @@ def split_rows(file: TextFile, how: Reading, delimiter: str) -> Iterator[tuple[i
     return ((number, line.split(delimiter)) for number, line in numbered_lines(file, how))
 
 
-def csv_rows(file: TextFile, how: Reading, delimiter: str = ",") -> Iterator[tuple[int, list[Any]]]:
+def csv_rows(
+    file: TextFile, how: Reading, delimiter: str = ",", are_quotes_sure: bool = False
+) -> Iterator[tuple[int, list[Any]]]:
     """Rows of a CSV file that are not empty, each with the number of its last line.
 
     In a row with quotes that are not as CSV has them, a field that depends on how they are read is None.
-    ``how`` is told how many rows have several lines.
+
+    Args:
+        file: what to read.
+        how: as of ``lines_of``; is told how many rows have several lines.
+        delimiter: one character.
+        are_quotes_sure: take lines within quotes for one row also if each looks like a row.
 
     Raises:
         ConfigError: if the file can't be read as CSV, as with a quote that is never closed; as ``lines_of``.
@@ -186,9 +193,14 @@ def csv_rows(file: TextFile, how: Reading, delimiter: str = ",") -> Iterator[tup
             row = _row_of_stray_quotes(lines[0], delimiter)
         if row is None:
             return
-        number += len(lines)
         if len(lines) > 1:
+            if not are_quotes_sure and all(line.count(delimiter) == len(row) - 1 for line in lines):
+                raise ConfigError(
+                    f"{file}, line {number + 1}: a quote goes on over {len(lines)} lines that look like rows; "
+                    "convert csv --quotes=none takes it for a character, --quotes=double for a quote"
+                )
             how.notes["rows of several lines"] = how.notes.get("rows of several lines", 0) + 1
+        number += len(lines)
         lines.clear()
         if row:
             yield number, row
