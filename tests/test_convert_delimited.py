@@ -113,10 +113,10 @@ BOOKS_READ = [("Zoë", "034545104X", 5.0), ("Jörg", "0446520802", 3.0)]
         ("utf-8-sig", [], None),
         ("latin-1", ["--encoding=latin-1"], "latin-1"),
         ("cp1252", ["--encoding=cp1252"], "cp1252"),
-        ("utf-16", [], "utf-16, by the byte order mark"),
+        ("utf-16", [], "utf-16-le, by the byte order mark"),
         ("utf-16", ["--encoding=utf-16"], "utf-16"),
         ("utf-16-be", ["--encoding=utf-16-be"], "utf-16-be"),
-        ("utf-32", [], "utf-32, by the byte order mark"),
+        ("utf-32", [], "utf-32-le, by the byte order mark"),
     ],
 )
 def test_encodings_are_found_out_or_given_and_told(encoding, options, said, empty_folder, capsys):
@@ -136,8 +136,9 @@ def test_what_is_not_utf_8_is_an_error_that_names_the_option(encoding, empty_fol
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("utf-8", "its byte order mark says utf-16, not --encoding=utf-8"),
-        ("latin-1", "its byte order mark says utf-16, not --encoding=latin-1"),
+        ("utf-8", "its byte order mark says utf-16-le, not --encoding=utf-8"),
+        ("latin-1", "its byte order mark says utf-16-le, not --encoding=latin-1"),
+        ("utf-16-be", "its byte order mark says utf-16-le, not --encoding=utf-16-be"),
         ("klingon", "--encoding: expected one such as"),
         ("rot13", "--encoding: expected one such as"),
         ("hex", "--encoding: expected one such as"),

@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
 }
 
 
@@ -104,25 +104,24 @@ def lines_of(file: TextFile, how: Reading, otherwise: str = "utf-8") -> Iterator
 
 def _not_text(file: TextFile, number: int, encoding: str) -> NotText:
     hint = "--encoding=latin-1, =utf-16-le, ... says what it is"
-    return NotText(f"{file}, line {number}: not {encoding.removesuffix('-sig')} text; {hint}")
+    return NotText(f"{file}, line {number}: not {encoding} text; {hint}")
 
 
 def _encoding(file: TextFile, how: Reading, beginning: bytes) -> str | None:
-    """The encoding by the user or by the file itself, None if neither says it."""
+    """The encoding by the file itself or by the user, None if neither says it."""
     marked = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
     if how.encoding and marked and not _fits(how.encoding, marked):
-        raise ConfigError(
-            f"{file}: its byte order mark says {marked.removesuffix('-sig')}, not --encoding={how.encoding}"
-        )
+        raise ConfigError(f"{file}: its byte order mark says {marked}, not --encoding={how.encoding}")
     if how.encoding:
         how.notes["encoding"] = how.encoding
-    elif marked and marked != "utf-8-sig":
+    elif marked and marked != "utf-8":
         how.notes["encoding"] = f"{marked}, by the byte order mark"
-    return how.encoding or marked
+    return marked or how.encoding
 
 
 def _fits(encoding: str, marked: str) -> bool:
-    return codecs.lookup(encoding).name.startswith(marked.removesuffix("-sig"))
+    """Whether it is the same one, or leaves the order of bytes to the mark."""
+    return marked.startswith(codecs.lookup(encoding).name.removesuffix("-sig"))
 
 
 def numbered_lines(file: TextFile, how: Reading, otherwise: str = "utf-8") -> Iterator[tuple[int, str]]:
