@@ -245,7 +245,7 @@ def _convert(known: argparse.Namespace, rest: list[str]) -> int:
     source = open_source(known.source, known.input, _reading(known), known.version, layout)
     print(convert(source, known.name, known.output, known.overwrite))
     where = [f"--dataset={known.name}", *([] if known.output == Path("dataset") else [f"--data_path={known.output}"])]
-    where += ["--eval_args={'order': 'RO'}"] if layout and not layout.time else []  # there are no times to order by
+    where += ['--eval_args={"order": "RO"}'] if layout and not layout.time else []  # there are no times to order by
     print()
     for what, command in _NEXT.items():
         print(f"{what}: {shlex.join(['python', '-m', 'recbole_cfgdiff', *command, *where])}")
