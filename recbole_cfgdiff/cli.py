@@ -14,12 +14,22 @@ from typing import Any
 
 from tabulate import tabulate
 
-from recbole_cfgdiff import interrupts
+from recbole_cfgdiff import __version__, interrupts
 from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data.convert import convert
-from recbole_cfgdiff.data.sources import SOURCES, VERSIONS, Columns, open_source
+from recbole_cfgdiff.data.sources import (
+    LONGEST_LINE,
+    SOURCES,
+    TIME_UNITS,
+    VERSIONS,
+    Layout,
+    Reading,
+    check_encoding,
+    open_source,
+)
 from recbole_cfgdiff.errors import ConfigError, TrainingError, describe_refusal, reported_as_training_error
 from recbole_cfgdiff.files import remove_left_overs
+from recbole_cfgdiff.names import check_name, check_path
 
 _RUN_HELP = "train and test a model by RecBole"
 _CONVERT_HELP = "turn a data set as its publisher ships it into RecBole's atomic files"
@@ -39,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after SIGTERM.
     """
     parser = argparse.ArgumentParser(prog="python -m recbole_cfgdiff")
+    parser.add_argument("--version", action="version", version=f"recbole-cfgdiff {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help=_RUN_HELP, epilog=_RUN_EPILOG, allow_abbrev=False)
     _add_run_arguments(run)
@@ -92,17 +103,32 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("dataset"), help="folder of data sets (dataset/)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set of that name")
     parser.add_argument("--skip-bad-lines", action="store_true", help="count bad lines and pass over them")
+    parser.add_argument("--encoding", help="of text: latin-1, utf-16-le, ... (by the byte order mark, else utf-8)")
+    parser.add_argument(
+        "--max-line-length", type=int, default=LONGEST_LINE, help="characters of a line; more is refused (%(default)s)"
+    )
     parser.add_argument("--version", choices=VERSIONS, help="amazon: the version, where it can't be told")
     parser.add_argument("--user-col", help="csv: name of the column of users")
     parser.add_argument("--item-col", help="csv: name of the column of items")
     parser.add_argument("--rating-col", help="csv: name of the column of ratings, if there is one")
-    parser.add_argument("--time-col", help="csv: name of the column of times in seconds, if there is one")
+    parser.add_argument("--time-col", help="csv: name of the column of times (numbers or ISO 8601), if there is one")
     parser.add_argument("--delimiter", help="csv: what separates the columns (,); tab for a tab")
+    parser.add_argument(
+        "--no-header", action="store_true", default=None, help="csv: columns are named by their numbers, from 1 on"
+    )
+    parser.add_argument(
+        "--quotes",
+        choices=("double", "none"),
+        help="csv: whether a field in double quotes may hold the delimiter (double; none with --delimiter=tab)",
+    )
+    parser.add_argument("--time-unit", choices=TIME_UNITS, help="csv: of times, where they are not what they look like")
 
 
 _OF_ONE_SOURCE = {
     "version": "amazon",
-    **dict.fromkeys(("user_col", "item_col", "rating_col", "time_col", "delimiter"), "csv"),
+    **dict.fromkeys(
+        ("user_col", "item_col", "rating_col", "time_col", "delimiter", "no_header", "quotes", "time_unit"), "csv"
+    ),
 }
 
 
@@ -218,24 +244,55 @@ def _convert(known: argparse.Namespace, rest: list[str]) -> int:
     for option, owner in _OF_ONE_SOURCE.items():
         if known.source != owner and getattr(known, option) is not None:
             raise ConfigError(f"--{option.replace('_', '-')} is an option of {owner}, not of {known.source}")
-    if known.source == "csv" and not (known.user_col and known.item_col):
-        raise ConfigError("csv: name the columns with --user-col and --item-col")
-    target = (known.output / known.name).resolve()
-    if target in (known.input.resolve(), *known.input.resolve().parents):
-        raise ConfigError(f"{target}: the input lies in the folder to be written; choose another --name or --output")
-    columns = Columns(known.user_col, known.item_col, known.rating_col, known.time_col)
-    delimiter = {None: ",", "tab": "\t"}.get(known.delimiter, known.delimiter)
-    if len(delimiter) != 1:
-        raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
-    source = open_source(known.source, known.input, known.skip_bad_lines, known.version, columns, delimiter)
+    check_name("--name", known.name)
+    check_path("--output", known.output)
+    _check_input_stays(known.input, known.output / known.name)
+    layout = _layout(known) if known.source == "csv" else None
+    source = open_source(known.source, known.input, _reading(known), known.version, layout)
     print(convert(source, known.name, known.output, known.overwrite))
-    print(f"\ntrain on it: {_command_to_train_on(known.name, known.output)}")
+    where = [f"--dataset={known.name}", *([] if known.output == Path("dataset") else [f"--data_path={known.output}"])]
+    where += ['--eval_args={"order": "RO"}'] if layout and not layout.time else []  # there are no times to order by
+    print()
+    for what, command in _NEXT.items():
+        print(f"{what}: {shlex.join(['python', '-m', 'recbole_cfgdiff', *command, *where])}")
     return 0
 
 
-def _command_to_train_on(name: str, folder: Path) -> str:
-    command = ["python", "-m", "recbole_cfgdiff", "run", "--model=CFGDiffRec", f"--dataset={name}"]
-    return shlex.join(command if folder == Path("dataset") else [*command, f"--data_path={folder}"])
+_NEXT = {
+    "compare models on it": ["compare", "--models=Pop,EASE,MultVAE,DiffRec,CFGDiffRec", "--seeds=3"],
+    "or train one": ["run", "--model=CFGDiffRec"],
+}
+
+
+def _check_input_stays(source: Path, target: Path) -> None:
+    try:
+        written, read = target.resolve(), source.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, one with NUL, links in a circle
+        raise ConfigError(f"{source}: there is no such file or folder ({error})") from error
+    if written in (read, *read.parents):
+        raise ConfigError(f"{target}: the input lies in the folder to be written; choose another --name or --output")
+
+
+def _reading(known: argparse.Namespace) -> Reading:
+    if known.encoding is not None:
+        if known.source == "diffrec":
+            raise ConfigError("--encoding is of text; arrays have none")
+        check_encoding(known.encoding)
+    if known.max_line_length < 1:
+        raise ConfigError(f"--max-line-length: expected a number of characters, got {known.max_line_length}")
+    return Reading(known.skip_bad_lines, known.encoding, known.max_line_length)
+
+
+def _layout(known: argparse.Namespace) -> Layout:
+    if not (known.user_col and known.item_col):
+        raise ConfigError("csv: name the columns with --user-col and --item-col")
+    delimiter = {None: ",", "tab": "\t"}.get(known.delimiter, known.delimiter)
+    if len(delimiter) != 1 or delimiter in '\r\n"\0':
+        raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
+    if known.time_unit and not known.time_col:
+        raise ConfigError("--time-unit: there are no times without --time-col")
+    columns = (known.user_col, known.item_col, known.rating_col, known.time_col)
+    return Layout(*columns, delimiter, known.quotes, not known.no_header, known.time_unit)
 
 
 def _guarded(
@@ -320,8 +377,11 @@ def _tell(result: dict[str, Any]) -> None:
 
 
 def _fail(message: object, status: int) -> int:
+    line = " ".join(str(message).splitlines())
+    # What files and names bring may steer a terminal.
+    escaped = (c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
     with suppress(OSError):  # where standard error can't be written to, the status tells
-        print("error:", " ".join(str(message).splitlines()), file=sys.stderr)
+        print("error:", "".join(escaped), file=sys.stderr)
     return status
 
 

@@ -84,6 +84,21 @@ def _rename_to_new(folder: Path, target: Path) -> None:
         raise
 
 
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A hidden folder beside a path, for what is removed at the end.
+
+    Raises:
+        OSError: if it can't be made.
+    """
+    folder = _unfinished(beside)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_left_overs(folder: Path) -> None:
     """Remove what processes of this machine that are gone have left unfinished in a folder."""
     for path in folder.iterdir() if folder.is_dir() else ():

@@ -28,7 +28,9 @@ def test_statistics_are_printed(empty_folder, capsys):
     assert found["users"] == "2" and found["items"] == "2" and found["interactions"] == "3"
     assert found["rating 5"] == "2" and found["rating 3"] == "1" and found["duplicates left out"] == "1"
     assert found["density"] == "75.0000%" and found["times"] == "1970-01-01 to 1970-01-02"
-    assert hint == "train on it: python -m recbole_cfgdiff run --model=CFGDiffRec --dataset=made\n"
+    commands = [line.split(": ", 1)[1] for line in hint.splitlines()]
+    assert commands[0].startswith("python -m recbole_cfgdiff compare --models=") and "--dataset=made" in commands[0]
+    assert commands[1] == "python -m recbole_cfgdiff run --model=CFGDiffRec --dataset=made"
 
 
 def test_where_the_data_was_put_is_in_the_command_to_train_on_it(empty_folder, capsys):
@@ -173,7 +175,7 @@ def test_two_files_of_a_name_are_refused_and_hidden_ones_passed_over(empty_folde
     error = capsys.readouterr().err
     assert "has both" in error and "a/u.data" in error and "b/u.data; give the folder or the file" in error
     (empty_folder / "in" / "b" / "u.data").unlink()
-    for other in ("a/README", "b/README", "a/u.data.gz"):
+    for other in ("a/README", "b/README"):
         (empty_folder / "in" / other).write_text("no matter")
     assert convert("movielens", empty_folder / "in", "--name=made") == 0
 

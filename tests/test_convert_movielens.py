@@ -89,3 +89,40 @@ def test_titles_of_ml_10m_are_utf_8(empty_folder):
     assert convert("movielens", empty_folder, "--name=films") == 0
     lines = Path("dataset/films/films.item").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "7\tAmélie (2001)\tComedy Romance"
+
+
+@pytest.mark.parametrize("beside", ["ratings.dat", "u.data", "ratings.csv.gz"])
+def test_the_file_that_is_named_is_read_whatever_lies_beside(beside, empty_folder):
+    (empty_folder / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n7,70,5.0,1147880044\n8,70,0.5,1147868828\n"
+    )
+    (empty_folder / beside).write_bytes(b"no matter")
+    (empty_folder / "movies.csv").write_text("movieId,title,genres\n70,Its own,Drama\n")
+    (empty_folder / "movies.dat").write_text("70::Another's::Drama\n")
+    assert convert("movielens", "ratings.csv", "--name=made") == 0
+    assert read_back("made") == [("8", "70", 0.5, 1147868828.0), ("7", "70", 5.0, 1147880044.0)]
+    assert Path("dataset/made/made.item").read_text().splitlines()[1:] == ["70\tIts own\tDrama"]
+
+
+def test_features_of_another_folder_are_not_taken(empty_folder):
+    for folder, name, text in (("a", "ratings.dat", "1::7::5::10\n"), ("b", "movies.dat", "7::Another's::Drama\n")):
+        (empty_folder / "in" / folder).mkdir(parents=True)
+        (empty_folder / "in" / folder / name).write_text(text)
+    assert convert("movielens", "in", "--name=made") == 0
+    assert not Path("dataset/made/made.item").exists()
+
+
+def test_bad_lines_and_repeated_ids_of_features_are_told(empty_folder, capsys):
+    (empty_folder / "ratings.dat").write_text("1::7::5::10\n")
+    (empty_folder / "movies.dat").write_text("7::One::Drama\nbad\n7::Two::Drama\n")
+    assert convert("movielens", ".", "--name=made") == 2
+    assert "movies.dat, line 2: expected 3 fields" in capsys.readouterr().err
+    assert convert("movielens", ".", "--name=made", "--skip-bad-lines") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "items, rows 1 items, repeated ids left out 1 items, bad lines skipped 1" in told
+
+
+def test_ratings_out_of_range_as_of_swapped_columns_are_refused(empty_folder, capsys):
+    (empty_folder / "u.data").write_text("1\t2\t881250949\t3\n")
+    assert convert("movielens", "u.data", "--name=made") == 2
+    assert "u.data, line 1: expected a number from 0 to 10 for the rating, found '881250949'" in capsys.readouterr().err

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import shutil
-import tempfile
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,9 +20,12 @@ from tabulate import tabulate
 from recbole_cfgdiff.data.sources.base import WHOLE, Features, Interaction, Source
 from recbole_cfgdiff.data.tokens import escape, escape_word
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.files import folder_in_one_piece, remove_left_overs
+from recbole_cfgdiff.names import check_name, check_path
 from recbole_cfgdiff.properties import PROPERTIES
 
 _ROWS_AT_ONCE = 100_000
+_EXISTS = "exists already; --overwrite replaces it"
 
 
 @dataclass
@@ -132,48 +135,102 @@ def convert(source: Source, name: str, output: Path, overwrite: bool = False) ->
     Raises:
         ConfigError: if the data set exists, the source is bad or empty, or the disk is full; nothing is left behind.
     """
-    if not name or Path(name).name != name:
-        raise ConfigError(f"--name: expected the name of a folder, got {name!r}")
+    check_name("--name", name)
+    check_path("--output", output)
     if name == "ml-100k":
         raise ConfigError("--name: under ml-100k RecBole loads the copy that it ships; choose another name")
     with new_folder(output / name, overwrite) as folder:
-        parts = collect(source.parts)
+        found = collect(source.parts)
+        parts = found
         options = _fields(next(iter(parts.values())), source.time_field)
-        notes: dict[str, int] = {}
         if list(parts) == [WHOLE]:
-            found = in_time_order(parts[WHOLE])
-            parts = {WHOLE: without_duplicates(found)}
-            notes["duplicates left out"] = len(found) - len(parts[WHOLE])
+            parts = {WHOLE: without_duplicates(in_time_order(found[WHOLE]))}
         else:
             options["benchmark_filename"] = list(parts)
         for part, interactions in parts.items():
             write_inter(folder / f"{name}{part and '.' + part}.inter", interactions, source.time_field)
+        notes = _what_became_of_rows(source, *(sum(map(len, rows.values())) for rows in (found, parts)))
         for suffix, features in (("item", source.items), ("user", source.users)):
             if features is not None:
-                write_features(folder / f"{name}.{suffix}", features)
+                notes |= write_features(folder / f"{name}.{suffix}", features)
         write_yaml(folder, name, options)
-    return statistics(parts, source, {**notes, "bad lines skipped": source.bad_lines[0]})
+    return statistics(parts, source, notes)
+
+
+def _what_became_of_rows(source: Source, found: int, written: int) -> dict[str, Any]:
+    return {
+        **source.how.notes,
+        "rows read": found + source.how.bad_lines,
+        "bad lines skipped": source.how.bad_lines,
+        "duplicates left out": found - written,
+        "rows written": written,
+    }
 
 
 @contextmanager
 def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to write into, which takes the name ``target`` at the end, and disappears on an error."""
-    if target.exists() and not overwrite:
-        raise ConfigError(f"{target}: exists already; --overwrite replaces it")
-    if target.exists() and not list(target.glob(f"{target.name}*.inter")):
-        raise ConfigError(f"{target}: not replaced, it is no data set")
+    """A folder to write into, which takes the name ``target`` at the end, and disappears on an error.
+
+    A data set that it takes the place of is there until then, and again if something fails.
+
+    Raises:
+        ConfigError: if there is one of that name which may not be replaced, or nothing can be written.
+    """
     try:
+        _put_back(target)
+        _check_may_be_written(target, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as unfinished:
-            folder = Path(unfinished) / target.name
-            folder.mkdir()
+        remove_left_overs(target.parent)
+        with ExitStack() as stack, folder_in_one_piece(target) as folder:
             yield folder
-            if target.exists():
-                target.rename(Path(unfinished) / "replaced")
-            folder.rename(target)
+            if overwrite and target.exists():
+                stack.enter_context(_out_of_the_way(target))
+    except FileExistsError as error:
+        raise ConfigError(f"{target}: {_EXISTS}") from error
     except OSError as error:
-        space = f", {shutil.disk_usage(target.parent).free >> 20} MiB free" if error.errno == errno.ENOSPC else ""
-        raise ConfigError(f"{target}: {error.strerror or error}{space}; nothing was written") from error
+        raise ConfigError(f"{target}: {error.strerror or error}{_room(target, error)}; nothing was written") from error
+
+
+def _check_may_be_written(target: Path, overwrite: bool) -> None:
+    """Raises ConfigError, and OSError where it can't be told."""
+    if target.parent.exists() and not target.parent.is_dir():
+        raise ConfigError(f"--output: {target.parent} is a file; expected a folder")
+    if target.exists() and not overwrite:
+        raise ConfigError(f"{target}: {_EXISTS}")
+    if target.exists() and not list(target.glob(f"{glob.escape(target.name)}*.inter")):
+        raise ConfigError(f"{target}: not replaced, it is no data set")
+
+
+def _replaced(target: Path) -> Path:
+    """Where a data set is while another takes its place. No left-over: it may be the only copy."""
+    return target.with_name(f".{target.name}.replaced")
+
+
+@contextmanager
+def _out_of_the_way(target: Path) -> Iterator[None]:
+    """Move a data set away, and remove it at the end; on an error it is put back."""
+    target.rename(_replaced(target))
+    try:
+        yield
+    finally:
+        _put_back(target)
+
+
+def _put_back(target: Path) -> None:
+    """What was moved away takes its name again, unless there is another by now: then it is removed."""
+    replaced = _replaced(target)
+    if not target.exists() and replaced.exists():
+        replaced.rename(target)
+    elif replaced.is_symlink():
+        replaced.unlink()
+    else:
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _room(target: Path, error: OSError) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    return f", {shutil.disk_usage(target.parent).free >> 20} MiB free"
 
 
 def write_inter(path: Path, interactions: Interactions, time_field: str) -> None:
@@ -200,15 +257,24 @@ def _exact(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def write_features(path: Path, features: Features) -> None:
-    """Write a ``.user`` or ``.item`` file, of repeated ids the first row."""
+def write_features(path: Path, features: Features) -> dict[str, Any]:
+    """Write a ``.user`` or ``.item`` file, of repeated ids the first row. What is to be told of it."""
     seen: set[str] = set()
+    found = 0
     with path.open("w", encoding="utf-8") as file:
         file.write("\t".join(features.columns) + "\n")
         for row in features.rows:
+            found += 1
             if row[0] not in seen:
                 seen.add(row[0])
                 file.write("\t".join(map(_cell, row)) + "\n")
+    told = {
+        **features.how.notes,
+        "rows": len(seen),
+        "repeated ids left out": found - len(seen),
+        "bad lines skipped": features.how.bad_lines,
+    }
+    return {f"{path.suffix[1:]}s, {what}": value for what, value in told.items() if value or what == "rows"}
 
 
 def _cell(value: str | list[str]) -> str:

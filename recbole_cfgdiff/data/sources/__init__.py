@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 from recbole_cfgdiff.data.sources.amazon import VERSIONS, looks_like_amazon, open_amazon
-from recbole_cfgdiff.data.sources.base import Source, find_files, numbered_lines
-from recbole_cfgdiff.data.sources.delimited import Columns, open_delimited
+from recbole_cfgdiff.data.sources.archives import Files, TextFile, find_files
+from recbole_cfgdiff.data.sources.base import TIME_UNITS, Source
+from recbole_cfgdiff.data.sources.delimited import Layout, open_delimited
 from recbole_cfgdiff.data.sources.diffrec import PARTS, open_diffrec
 from recbole_cfgdiff.data.sources.movielens import RATING_FILES, open_movielens
+from recbole_cfgdiff.data.sources.reading import LONGEST_LINE, NotText, Reading, check_encoding, first_lines
 from recbole_cfgdiff.data.sources.sequences import open_sequences
 from recbole_cfgdiff.data.sources.yelp import REVIEWS, open_yelp
 from recbole_cfgdiff.errors import ConfigError
 
-__all__ = ["SOURCES", "VERSIONS", "Columns", "open_source"]
+__all__ = ["LONGEST_LINE", "SOURCES", "TIME_UNITS", "VERSIONS", "Layout", "Reading", "check_encoding", "open_source"]
 
 
 _SAMPLE = 100  # lines
@@ -60,44 +61,48 @@ SOURCES = (*_IS, "csv")
 
 
 def open_source(
-    source: str, path: Path, skip_bad_lines: bool, version: str | None, columns: Columns, delimiter: str
+    source: str, path: Path, how: Reading, version: str | None = None, layout: Layout | None = None
 ) -> Source:
     """Open ``path`` in the layout of ``source``.
 
     Args:
         source: one of ``SOURCES``.
         path: the publisher's file, folder or archive.
-        skip_bad_lines: count bad lines and pass over them.
+        how: how files are read.
         version: of ``amazon``; None detects it.
-        columns: of ``csv``.
-        delimiter: of ``csv``.
+        layout: of ``csv``.
 
     Raises:
         ConfigError: if the input is of another source, or of none.
     """
-    if source != "csv":
-        _check_is_not_another(source, path)
-    if source == "movielens":
-        return open_movielens(path, skip_bad_lines)
-    if source == "yelp":
-        return open_yelp(path, skip_bad_lines)
-    if source == "amazon":
-        return open_amazon(path, skip_bad_lines, version)
-    if source == "diffrec":
-        return open_diffrec(path)
-    if source == "sequences":
-        return open_sequences(path, skip_bad_lines)
-    return open_delimited(path, skip_bad_lines, columns, delimiter)
-
-
-def _check_is_not_another(source: str, path: Path) -> None:
-    """Whether the input can be of ``source`` at all is for its own reader to say."""
     files = find_files(path)
-    lines: list[str] = []
-    if len(files) == 1:
-        lines = [line for _, line in islice(numbered_lines(next(iter(files.values())), "latin-1"), _SAMPLE)]
+    if layout is not None:
+        return open_delimited(files, how, layout)
+    _check_is_not_another(source, path, files, how)
+    if source == "movielens":
+        return open_movielens(path, files, how)
+    if source == "yelp":
+        return open_yelp(path, files, how)
+    if source == "amazon":
+        return open_amazon(path, files, how, version)
+    if source == "diffrec":
+        return open_diffrec(path, files)
+    return open_sequences(files, how)
+
+
+def _check_is_not_another(source: str, path: Path, files: Files, how: Reading) -> None:
+    """Whether the input can be of ``source`` at all is for its own reader to say."""
+    lines = _first_lines(files[next(iter(files))], how) if len(files) == 1 else []
     found = [name for name, is_it in _IS.items() if is_it(set(files), lines)]
     if found and source not in found:
         raise ConfigError(
             f"{path}: this is not the layout of {source}; it looks like {found[0]}: convert {found[0]} ..."
         )
+
+
+def _first_lines(file: TextFile, how: Reading) -> list[str]:
+    """No line if it is no text."""
+    try:
+        return first_lines(file, how, _SAMPLE, "latin-1")
+    except NotText:
+        return []

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from recbole_cfgdiff.data.sources.archives import Files, TextFile
 from recbole_cfgdiff.data.sources.base import (
     WHOLE,
-    BadLine,
     Interaction,
     Source,
-    TextFile,
-    csv_rows,
     id_in,
     number_in,
-    numbered_lines,
-    parsed,
-    single_file,
+    shown,
+    stars_in,
 )
-from recbole_cfgdiff.data.sources.delimited import Columns, delimited_interactions
+from recbole_cfgdiff.data.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.sources.reading import BadLine, Reading, csv_rows, first_lines, numbered_lines, parsed
 from recbole_cfgdiff.errors import ConfigError
 
 VERSIONS = ("2014", "2018", "2023")
 
 _SAMPLE = 1000
+_LONGEST_LITERAL = 1 << 20  # characters; Python's parser takes a hundred times the memory
 _LATEST = 1e11  # in the year 5138; milliseconds are above it from 1973 on
 _PRODUCT = re.compile(r"^(B[0-9A-Z]{9}|\d{9}[\dX])$")
 _REVIEWER = re.compile(r"^A[0-9A-Z]{8,}$")
@@ -40,36 +39,35 @@ _FIELDS = {
 _FIELDS["2018"] = _FIELDS["2014"]
 
 
-def open_amazon(path: Path, skip_bad_lines: bool, version: str | None = None) -> Source:
+def open_amazon(path: Path, files: Files, how: Reading, version: str | None = None) -> Source:
     """Open a file of reviews or of ratings only. Times become seconds (2023's are milliseconds).
 
     Args:
-        path: JSON lines (strict, or 2014's Python literals) or CSV.
-        skip_bad_lines: pass over bad lines.
+        path: JSON lines (strict, or 2014's Python literals) or CSV; for messages.
+        files: what there is.
+        how: how it is read.
         version: one of ``VERSIONS``; None detects it from the content.
 
     Raises:
         ConfigError: if the version can't be told; on a bad line, unless they are skipped.
     """
-    file = single_file(path, "file of reviews")
-    sample = [line for _, line in itertools.islice(numbered_lines(file), _SAMPLE)]
+    file = files.single("file of reviews")
+    sample = first_lines(file, how, _SAMPLE)
     is_json = bool(sample) and sample[0].lstrip().startswith("{")
     if version is None and is_json:
         version = _version_of_json(sample)
     elif version is None:
-        version = _version_of_csv([row for _, row in itertools.islice(csv_rows(file), _SAMPLE)])
+        version = _version_of_csv(row for _, row in islice(csv_rows(file, how.again()), _SAMPLE))
     if version is None:
         raise ConfigError(f"{path}: can't tell whether this is Amazon 2014, 2018 or 2023; say it by --version")
-    bad_lines = [0]
-    counted = bad_lines if skip_bad_lines else None
     read = _json_interactions if is_json else _csv_interactions
     kind = "JSON lines" if is_json else "CSV"
-    return Source(f"Amazon {version}, {kind}", {WHOLE: read(file, version, counted)}, bad_lines=bad_lines)
+    return Source(f"Amazon {version}, {kind}", {WHOLE: read(file, version, how)}, how)
 
 
 def looks_like_amazon(lines: list[str]) -> bool:
     """Whether these may be the first lines of a file of Amazon reviews or ratings."""
-    return (_version_of_json(lines) or _version_of_csv([line.split(",") for line in lines])) is not None
+    return (_version_of_json(lines) or _version_of_csv(line.split(",") for line in lines)) is not None
 
 
 def _version_of_json(sample: list[str]) -> str | None:
@@ -88,24 +86,26 @@ def _keys_of(line: str) -> list[str]:
         return []
 
 
-def _version_of_csv(sample: list[list[str]]) -> str | None:
+def _version_of_csv(rows: Iterable[list[Any]]) -> str | None:
     """2023's files have a header; 2014's begin with the user, 2018's with the item."""
-    if sample and {"user_id", "parent_asin"} <= set(sample[0]):
-        return "2023"
-    rows = [row for row in sample if len(row) >= 4]
-    user_first = sum(_is_reviewer(row[0]) and _is_product(row[1]) for row in rows)
-    item_first = sum(_is_product(row[0]) and _is_reviewer(row[1]) for row in rows)
+    user_first = item_first = 0
+    for number, row in enumerate(rows):
+        if number == 0 and {"user_id", "parent_asin"} <= set(row):
+            return "2023"
+        if len(row) >= 4:
+            user_first += _is_reviewer(row[0]) and _is_product(row[1])
+            item_first += _is_product(row[0]) and _is_reviewer(row[1])
     if user_first == item_first:
         return None
     return "2014" if user_first > item_first else "2018"
 
 
-def _is_product(text: str) -> bool:
-    return bool(_PRODUCT.match(text))
+def _is_product(text: str | None) -> bool:
+    return bool(_PRODUCT.match(text or ""))
 
 
-def _is_reviewer(text: str) -> bool:
-    return bool(_REVIEWER.match(text))
+def _is_reviewer(text: str | None) -> bool:
+    return bool(_REVIEWER.match(text or ""))
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -113,16 +113,23 @@ def _record(line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        try:
-            record = ast.literal_eval(line)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            raise BadLine(f"expected a JSON object, found {line[:80]!r}") from None
+        record = _literal(line)
     if not isinstance(record, dict):
-        raise BadLine(f"expected a JSON object, found {line[:80]!r}")
+        raise BadLine(f"expected a JSON object, found {shown(line)}")
     return record
 
 
-def _json_interactions(file: TextFile, version: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
+def _literal(line: str) -> Any:
+    """What a Python literal says, None if it is none."""
+    if len(line) > _LONGEST_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(line)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _json_interactions(file: TextFile, version: str, how: Reading) -> Iterator[Interaction]:
     names = _FIELDS[version]
 
     def parse(line: str) -> Interaction:
@@ -132,32 +139,26 @@ def _json_interactions(file: TextFile, version: str, bad_lines: list[int] | None
             raise BadLine(f"expected the key {missing[0]!r} of Amazon {version}")
         return _interaction(version, *(record[name] for name in names))
 
-    return parsed(file, numbered_lines(file), parse, bad_lines)
+    return parsed(file, numbered_lines(file, how), parse, how)
 
 
-def _csv_interactions(file: TextFile, version: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
+def _csv_interactions(file: TextFile, version: str, how: Reading) -> Iterator[Interaction]:
     if version == "2023":
-        return _csv_interactions_2023(file, bad_lines)
+        return delimited_interactions(file, how, Layout(*_FIELDS["2023"], time_unit="ms"))
 
-    def parse(fields: list[str]) -> Interaction:
+    def parse(fields: list[Any]) -> Interaction:
         if len(fields) < 4:
             raise BadLine(f"expected 4 columns, found {len(fields)}")
         first, second, rating, time = fields[:4]
         user, item = (second, first) if version == "2018" else (first, second)
         return _interaction(version, user, item, rating, time)
 
-    return parsed(file, csv_rows(file), parse, bad_lines)
-
-
-def _csv_interactions_2023(file: TextFile, bad_lines: list[int] | None) -> Iterator[Interaction]:
-    for user, item, rating, milliseconds in delimited_interactions(file, Columns(*_FIELDS["2023"]), bad_lines):
-        assert milliseconds is not None  # the column is named
-        yield Interaction(user, item, rating, milliseconds / 1000)
+    return parsed(file, csv_rows(file, how), parse, how)
 
 
 def _interaction(version: str, user: Any, item: Any, rating: Any, time: Any) -> Interaction:
     seconds = _seconds(version, time)
-    return Interaction(id_in("user", user), id_in("item", item), number_in("rating", rating), seconds)
+    return Interaction(id_in("user", user), id_in("item", item), stars_in("rating", rating), seconds)
 
 
 def _seconds(version: str, time: Any) -> float:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-from recbole_cfgdiff.data.sources.base import (
-    WHOLE,
+from recbole_cfgdiff.data.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.sources.base import WHOLE, Clock, Features, Interaction, Source, shown, stars_in
+from recbole_cfgdiff.data.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.sources.reading import (
     BadLine,
-    Features,
-    Interaction,
     NotText,
-    Source,
-    TextFile,
+    Reading,
     csv_rows,
-    files_beside,
-    find_files,
     lines_of,
-    number_in,
     numbered_lines,
     parsed,
 )
-from recbole_cfgdiff.data.sources.delimited import Columns, delimited_interactions
 from recbole_cfgdiff.errors import ConfigError
 
 RATING_FILES = ("u.data", "ratings.dat", "ratings.csv")
@@ -51,81 +46,72 @@ _GENRES_100K = [
 ]
 
 
-def open_movielens(path: Path, skip_bad_lines: bool) -> Source:
+def open_movielens(path: Path, files: Files, how: Reading) -> Source:
     """Open a MovieLens folder, archive or ratings file; titles, genres and users come from the files beside it.
 
     Raises:
-        ConfigError: if there is no ratings file; on a bad line, unless they are skipped.
+        ConfigError: if there is no ratings file, or several; on a bad line, unless they are skipped.
     """
-    files: Mapping[str, TextFile] = find_files(path)
-    if path.is_file() and path.name in RATING_FILES:
-        files = files_beside(path)
-    name = next((name for name in RATING_FILES if name in files), None)
-    if name is None and len(files) == 1:
-        name, files = _layout_of_single(files)
-    if name is None:
+    name = files.one_of(RATING_FILES)
+    ratings = files[name] if name else files.single("ratings file") if len(files) == 1 else None
+    layout = name or (ratings and _layout_of(ratings, how))
+    if ratings is None or layout is None:
         raise ConfigError(
             f"{path}: expected MovieLens's {', '.join(RATING_FILES)}; found {', '.join(files) or 'nothing'}"
         )
-    bad_lines = [0]
-    counted = bad_lines if skip_bad_lines else None
+    beside = files.beside(ratings) if name else files
     return Source(
-        f"MovieLens, {name}",
-        {WHOLE: _ratings(files[name], name, counted)},
-        _items(files, name),
-        _users(files, name),
-        bad_lines,
+        f"MovieLens, {layout}",
+        {WHOLE: _ratings(ratings, layout, how)},
+        how,
+        _items(beside, layout, how.again()),
+        _users(beside, layout, how.again()),
     )
 
 
-def _layout_of_single(files: Mapping[str, TextFile]) -> tuple[str | None, Mapping[str, TextFile]]:
+def _layout_of(file: TextFile, how: Reading) -> str | None:
     """Which ratings file a file of another name is, by its first line."""
-    file = next(iter(files.values()))
-    first = next(lines_of(file, "latin-1"), "")
+    first = next(lines_of(file, how.again(), "latin-1"), "")
     if "::" in first:
-        name = "ratings.dat"
-    elif first.lower().startswith("userid,movieid"):
-        name = "ratings.csv"
-    elif len(first.split("\t")) == 4:
-        name = "u.data"
-    else:
-        return None, files
-    return name, {name: file}
+        return "ratings.dat"
+    if first.lower().startswith("userid,movieid"):
+        return "ratings.csv"
+    return "u.data" if len(first.split("\t")) == 4 else None
 
 
-def _ratings(file: TextFile, name: str, bad_lines: list[int] | None) -> Iterator[Interaction]:
-    if name == "ratings.csv":
-        return delimited_interactions(file, Columns("userId", "movieId", "rating", "timestamp"), bad_lines)
-    separator = {"u.data": "\t", "ratings.dat": "::"}[name]
+def _ratings(file: TextFile, layout: str, how: Reading) -> Iterator[Interaction]:
+    if layout == "ratings.csv":
+        return delimited_interactions(file, how, Layout("userId", "movieId", "rating", "timestamp"))
+    separator = {"u.data": "\t", "ratings.dat": "::"}[layout]
+    clock = Clock(how)
 
     def parse(line: str) -> Interaction:
         fields = line.split(separator)
         if len(fields) != 4 or not fields[0] or not fields[1]:
-            raise BadLine(f"expected user{separator}item{separator}rating{separator}time, found {line!r}")
+            raise BadLine(f"expected user{separator}item{separator}rating{separator}time, found {shown(line)}")
         user, item, rating, time = fields
-        return Interaction(user, item, number_in("rating", rating), number_in("time", time))
+        return Interaction(user, item, stars_in("rating", rating), clock.seconds(time))
 
-    return parsed(file, numbered_lines(file), parse, bad_lines)
+    return parsed(file, numbered_lines(file, how), parse, how)
 
 
-def _items(files: Mapping[str, TextFile], ratings: str) -> Features | None:
+def _items(files: Files, layout: str, how: Reading) -> Features | None:
     columns = ["item_id:token", "movie_title:token", "class:token_seq"]
-    if ratings == "u.data" and "u.item" in files:
-        return Features(columns, _rows(files["u.item"], "|", 24, _item_100k))
-    if ratings == "ratings.dat" and "movies.dat" in files:
-        return Features(columns, _rows(files["movies.dat"], "::", 3, _item_with_genres))
-    if ratings == "ratings.csv" and "movies.csv" in files:
-        return Features(columns, _csv_items(files["movies.csv"]))
+    if layout == "u.data" and "u.item" in files:
+        return Features(columns, _rows(files["u.item"], how, "|", 24, _item_100k), how)
+    if layout == "ratings.dat" and "movies.dat" in files:
+        return Features(columns, _rows(files["movies.dat"], how, "::", 3, _item_with_genres), how)
+    if layout == "ratings.csv" and "movies.csv" in files:
+        return Features(columns, _csv_items(files["movies.csv"], how), how)
     return None
 
 
-def _users(files: Mapping[str, TextFile], ratings: str) -> Features | None:
+def _users(files: Files, layout: str, how: Reading) -> Features | None:
     columns = ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"]
-    if ratings == "u.data" and "u.user" in files:
-        return Features(columns, _rows(files["u.user"], "|", 5, list))
-    if ratings == "ratings.dat" and "users.dat" in files:
-        # users.dat has the gender before the age.
-        return Features(columns, _rows(files["users.dat"], "::", 5, lambda row: [row[0], row[2], row[1], *row[3:]]))
+    if layout == "u.data" and "u.user" in files:
+        return Features(columns, _rows(files["u.user"], how, "|", 5, list), how)
+    if layout == "ratings.dat" and "users.dat" in files:
+        return Features(columns, _rows(files["users.dat"], how, "::", 5, _user_1m), how)
     return None
 
 
@@ -137,26 +123,39 @@ def _item_with_genres(row: list[str]) -> list[Any]:
     return [row[0], row[1], row[2].split("|")]
 
 
-def _rows(file: TextFile, separator: str, width: int, convert: Callable[[list[str]], list[Any]]) -> Iterator[list[Any]]:
-    for number, line in _text_of(file):
+def _user_1m(row: list[str]) -> list[Any]:
+    """``users.dat`` has the gender before the age."""
+    return [row[0], row[2], row[1], *row[3:]]
+
+
+def _rows(
+    file: TextFile, how: Reading, separator: str, width: int, convert: Callable[[list[str]], list[Any]]
+) -> Iterator[list[Any]]:
+    def parse(line: str) -> list[Any]:
         fields = line.split(separator)
-        if len(fields) != width:
-            raise ConfigError(f"{file}, line {number}: expected {width} fields, found {len(fields)}")
-        yield convert(fields)
+        if len(fields) != width or not fields[0]:
+            raise BadLine(f"expected {width} fields, an id first, found {shown(line)}")
+        return convert(fields)
+
+    return parsed(file, _text_of(file, how), parse, how)
 
 
-def _text_of(file: TextFile) -> list[tuple[int, str]]:
+def _text_of(file: TextFile, how: Reading) -> Iterator[tuple[int, str]]:
     """The numbered lines of a file of items or users: UTF-8 in ml-10m, Latin-1 in the older ones."""
     try:
-        return list(numbered_lines(file))
+        for _ in lines_of(file, how.again()):
+            pass
     except NotText:
-        return list(numbered_lines(file, "latin-1"))
+        how.encoding = how.encoding or "latin-1"
+    yield from numbered_lines(file, how)
 
 
-def _csv_items(file: TextFile) -> Iterator[list[Any]]:
-    rows = csv_rows(file)
+def _csv_items(file: TextFile, how: Reading) -> Iterator[list[Any]]:
+    def parse(row: list[Any]) -> list[Any]:
+        if len(row) != 3 or None in row:
+            raise BadLine("expected movieId,title,genres")
+        return _item_with_genres(row)
+
+    rows = csv_rows(file, how)
     next(rows, None)
-    for number, row in rows:
-        if len(row) != 3:
-            raise ConfigError(f"{file}, line {number}: expected movieId,title,genres")
-        yield _item_with_genres(row)
+    return parsed(file, rows, parse, how)

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
-from recbole_cfgdiff.data.sources.base import (
-    WHOLE,
-    BadLine,
-    Interaction,
-    Source,
-    TextFile,
-    numbered_lines,
-    parsed,
-    single_file,
-)
+from recbole_cfgdiff.data.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.sources.base import WHOLE, Interaction, Source, shown
+from recbole_cfgdiff.data.sources.reading import BadLine, Reading, numbered_lines, parsed
 
 
-def open_sequences(path: Path, skip_bad_lines: bool) -> Source:
+def open_sequences(files: Files, how: Reading) -> Source:
     """Open a file of sequences. There are no ratings; the place in the line stands for the time.
 
     Raises:
         ConfigError: if there is not one file; on a bad line, unless they are skipped.
     """
-    bad_lines = [0]
-    interactions = _interactions(single_file(path, "file of sequences"), bad_lines if skip_bad_lines else None)
-    return Source("sequences", {WHOLE: interactions}, bad_lines=bad_lines, time_field="position")
+    interactions = _interactions(files.single("file of sequences"), how)
+    return Source("sequences", {WHOLE: interactions}, how, time_field="position")
 
 
-def _interactions(file: TextFile, bad_lines: list[int] | None) -> Iterator[Interaction]:
+def _interactions(file: TextFile, how: Reading) -> Iterator[Interaction]:
     position: Counter[str] = Counter()
-    for user, *items in parsed(file, numbered_lines(file), _sequence, bad_lines):
+    for user, *items in parsed(file, numbered_lines(file, how), _sequence, how):
         for item in items:
             yield Interaction(user, item, time=float(position[user]))
             position[user] += 1
@@ -41,5 +32,5 @@ def _sequence(line: str) -> list[str]:
     words = line.split()
     # What the first word of CSV and JSON has is no part of a user's id.
     if len(words) < 2 or set(words[0]) & set(',{"'):
-        raise BadLine(f"expected `user item item ...`, found {line[:80]!r}")
+        raise BadLine(f"expected `user item item ...`, found {shown(line)}")
     return words

@@ -3,54 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from recbole_cfgdiff.data.sources.archives import Files, TextFile
 from recbole_cfgdiff.data.sources.base import (
     WHOLE,
-    BadLine,
     Features,
     Interaction,
     Source,
-    TextFile,
-    files_beside,
-    find_files,
     id_in,
-    is_text,
-    number_in,
-    numbered_lines,
-    parsed,
+    seconds_of_date,
+    shown,
+    stars_in,
 )
+from recbole_cfgdiff.data.sources.reading import BadLine, Reading, is_text, numbered_lines, parsed
 from recbole_cfgdiff.errors import ConfigError
 
 REVIEWS = "yelp_academic_dataset_review.json"
 BUSINESSES = "yelp_academic_dataset_business.json"
 
 
-def open_yelp(path: Path, skip_bad_lines: bool) -> Source:
+def open_yelp(path: Path, files: Files, how: Reading) -> Source:
     """Open the reviews file, the folder or the tar; businesses beside the reviews become items' features.
 
     Raises:
         ConfigError: if there are no reviews; on a bad line, unless they are skipped.
     """
-    files: Mapping[str, TextFile] = find_files(path)
-    if path.is_file() and path.name.startswith(REVIEWS):
-        files = {**files_beside(path), REVIEWS: TextFile(path)}
-    reviews = files.get(REVIEWS) or (next(iter(files.values())) if len(files) == 1 else None)
-    if reviews is None:
+    if REVIEWS not in files and len(files) != 1:
         raise ConfigError(f"{path}: expected {REVIEWS}, found {', '.join(files) or 'nothing'}")
-    bad_lines = [0]
-    interactions = parsed(reviews, numbered_lines(reviews), _review, bad_lines if skip_bad_lines else None)
-    return Source("Yelp reviews", {WHOLE: interactions}, _businesses(files.get(BUSINESSES)), bad_lines=bad_lines)
+    reviews = files[REVIEWS if REVIEWS in files else next(iter(files))]
+    interactions = parsed(reviews, numbered_lines(reviews, how), _review, how)
+    businesses = files.beside(reviews).get(BUSINESSES) if REVIEWS in files else None
+    items = _businesses(businesses, how.again()) if businesses else None
+    return Source("Yelp reviews", {WHOLE: interactions}, how, items)
 
 
 def _record(line: str, *names: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        raise BadLine(f"expected a JSON object, found {line[:80]!r}") from None
+        raise BadLine(f"expected a JSON object, found {shown(line)}") from None
     missing = [name for name in names if not isinstance(record, dict) or name not in record]
     if missing:
         raise BadLine(f"expected the key {missing[0]!r}")
@@ -62,40 +55,33 @@ def _review(line: str) -> Interaction:
     return Interaction(
         id_in("user_id", record["user_id"]),
         id_in("business_id", record["business_id"]),
-        number_in("stars", record["stars"]),
+        stars_in("stars", record["stars"]),
         _seconds(record["date"]),
     )
 
 
-def _seconds(date: str) -> float:
+def _seconds(date: Any) -> float:
     """Dates have no zone; they are taken as UTC, which keeps their order and distance."""
-    try:
-        parsed_date = datetime.fromisoformat(date)
-        return (parsed_date if parsed_date.tzinfo else parsed_date.replace(tzinfo=timezone.utc)).timestamp()
-    except (TypeError, ValueError):
-        raise BadLine(f"expected a date such as 2018-07-07 22:09:11, found {date!r}") from None
+    seconds = seconds_of_date(date) if isinstance(date, str) else None
+    if seconds is None:
+        raise BadLine(f"expected a date such as 2018-07-07 22:09:11, found {shown(date)}")
+    return seconds
 
 
-def _businesses(file: TextFile | None) -> Features | None:
-    if file is None:
-        return None
+def _businesses(file: TextFile, how: Reading) -> Features:
     columns = ["item_id:token", "name:token", "city:token", "state:token", "categories:token_seq"]
-    return Features(columns, _business_rows(file))
+    return Features(columns, parsed(file, numbered_lines(file, how), _business, how), how)
 
 
-def _business_rows(file: TextFile) -> Iterator[list[Any]]:
-    for number, line in numbered_lines(file):
-        try:
-            record = _record(line, "business_id")
-            item = id_in("business_id", record["business_id"])
-            name, city, state, categories = (_text(record, key) for key in ("name", "city", "state", "categories"))
-        except BadLine as error:
-            raise ConfigError(f"{file}, line {number}: {error}") from None
-        yield [item, name, city, state, [part.strip() for part in categories.split(",")]]
+def _business(line: str) -> list[Any]:
+    record = _record(line, "business_id")
+    item = id_in("business_id", record["business_id"])
+    name, city, state, categories = (_text(record, key) for key in ("name", "city", "state", "categories"))
+    return [item, name, city, state, [part.strip() for part in categories.split(",")]]
 
 
 def _text(record: dict[str, Any], key: str) -> str:
     value = record.get(key) or ""
     if not is_text(value) and value != "":
-        raise BadLine(f"expected text for {key}, found {value!r}")
+        raise BadLine(f"expected text for {key}, found {shown(value)}")
     return value
