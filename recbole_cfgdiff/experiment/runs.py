@@ -22,6 +22,7 @@ from recbole_cfgdiff.experiment.rankings import require_rankings
 from recbole_cfgdiff.files import write_json
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.run_options import DATA_AND_METRICS
+from recbole_cfgdiff.unread_options import check_all_are_read, options_without_effect
 
 FIRST_SEED = 2020
 
@@ -165,6 +166,7 @@ def make_runs(
             _check_fits_an_experiment(config)
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
         _check_comparable(configs)
+        check_all_are_read(list(configs.values()))
         hashes[dataset] = check_data(config)
     return [
         Run(
@@ -211,8 +213,11 @@ def _check_comparable(configs: dict[str, Config]) -> None:
 
 
 def options_of(config: Config) -> dict[str, Any]:
-    """All options of a run that is made in another working directory."""
-    return {**config.options, "data_path": str(Path(config.options["data_path"]).resolve())}
+    """All options of a run that is made in another working directory, but for those that it would not read, which were
+    given for other models."""
+    unread = options_without_effect(config)
+    kept = {name: value for name, value in config.options.items() if name not in unread}
+    return {**kept, "data_path": str(Path(config.options["data_path"]).resolve())}
 
 
 def _check_different(option: str, names: Iterable[str], hint: str = "") -> None:

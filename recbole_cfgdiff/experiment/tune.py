@@ -24,6 +24,7 @@ from recbole_cfgdiff.experiment.trials import TRIALS, MakeTrial, Trial, TrialTab
 from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.quick_start import load_trained
+from recbole_cfgdiff.unread_options import check_all_are_read
 
 BEST = "best.yaml"
 
@@ -162,6 +163,7 @@ class _Common(NamedTuple):
         values = {name: boundary_values(parameter) for name, parameter in space.items()}
         first = {name: listed[0] for name, listed in values.items()}
         config = self.config(first)
+        check_all_are_read([config], names=given)
         for name, listed in values.items():
             for value in listed[1:]:
                 self.config({**first, name: value})
