@@ -249,9 +249,9 @@ def _is_zip(path: Path) -> bool:
 
 
 def _zip_members(path: Path) -> list[str]:
-    """Names of the files in a zip, all of which are where its table says, and of the size that it says."""
+    """Names of the files in a zip, each of which is where its table says."""
     with zipfile.ZipFile(path) as archive:
-        if _zip_count(path) != min(len(archive.infolist()), 0xFFFF):  # which stands for more
+        if _zip_count(path) not in (len(archive.infolist()), 0xFFFF):  # which says that it stands elsewhere
             raise zipfile.BadZipFile("its table has not the length that it says")
         for member in archive.infolist():
             _check_inside(path, member.filename)
