@@ -267,7 +267,7 @@ def _guarded(
 def _check_arguments(known: argparse.Namespace) -> None:
     for name, value in vars(known).items():
         if "\0" in str(value):
-            raise ConfigError(f"{name}: expected text without NUL characters, got {str(value)!r}")
+            raise ConfigError(f"{name}: expected a value without NUL characters, got {str(value)!r}")
 
 
 @contextmanager
