@@ -152,7 +152,7 @@ def call_main(capfd, *arguments):
     return status, capfd.readouterr().err
 
 
-@pytest.mark.parametrize("kilobytes", [4, 40, 300])
+@pytest.mark.parametrize("kilobytes", [4, 100])
 def test_a_comparison_on_a_full_disk_is_one_line_and_goes_on_once_there_is_room(kilobytes, tiny, mount, capfd):
     """Full where the first files are written, where runs write theirs, and in the report."""
     small = mount("out", f"size={kilobytes}k")
@@ -191,7 +191,7 @@ def test_a_sweep_whose_output_is_full_or_read_only_is_one_line(tiny, command, mo
         (("--run_name=a\0b",), "run_name: expected a value without NUL characters"),
         (("--checkpoint_dir=a\0b",), "checkpoint_dir: expected a value without NUL characters"),
         (("--config_files=a\0b",), "config_files: expected a value without NUL characters"),
-        (("--resume=a\0b",), "resume"),
+        (("--resume=a\0b",), r"checkpoint a\x00b: there is no such file"),
         (("--benchmark_filename=['a\0', 'b', 'c']",), "benchmark_filename: expected"),
     ],
     ids=lambda value: value[0][:20] if isinstance(value, tuple) else "",
@@ -199,10 +199,10 @@ def test_a_sweep_whose_output_is_full_or_read_only_is_one_line(tiny, command, mo
 def test_a_folder_or_name_that_can_t_be_is_one_line(options, told, tiny, cli):
     Path("file").touch()
     given = {argument.split("=")[0] for argument in options}
-    before = sorted(Path().rglob("*"))
+    before = sorted(filter(Path.is_file, Path().rglob("*")))
     outcome = cli(*options, *(argument for argument in RUN if argument.split("=")[0] not in given), "--state=ERROR")
     assert outcome.status == 2 and is_one_line(outcome.err) and told in outcome.err, outcome.err
-    assert sorted(Path().rglob("*")) == before
+    assert sorted(filter(Path.is_file, Path().rglob("*"))) == before
 
 
 @pytest.mark.parametrize("option", ["--output", "--checkpoint"])

@@ -114,9 +114,9 @@ def test_an_interrupt_that_is_swallowed_comes_again_but_not_into_what_cleans_up(
 
 
 def test_an_ended_comparison_ends_its_workers_and_leaves_nothing_unfinished(tiny):
-    process = start(
-        *MODULE, "compare", "--models=CFGDiffRec,DiffRec", *ENDLESS, "--output=out", "--jobs=2", "--seeds=1"
-    )
+    models = ("CFGDiffRec", "DiffRec")
+    experiment = (f"--models={','.join(models)}", "--output=out", "--jobs=2", "--seeds=1")
+    process = start(*MODULE, "compare", *experiment, *ENDLESS)
     runs = Path("out/runs/tiny")
     for model in models:
         wait_for(runs / model / "2020/checkpoint/last.pth", process)
