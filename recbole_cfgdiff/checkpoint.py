@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zipfile
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -44,29 +44,13 @@ def save(state: dict[str, Any], path: Path) -> None:
         OSError: if it can't be written, such as on a full disk; the old file stays.
     """
     with in_one_piece(path) as unfinished, unfinished.open("wb") as file:
-        target = _Written(file)
-        torch.save(encode(state), cast(IO[bytes], target))
-        if target.error is not None:
-            raise target.error
-
-
-class _Written:
-    """A file of which torch does not notice that it can't be written, which ``error`` tells afterwards: of its own
-    accord it raises a RuntimeError about positions that hides what the system said."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, content: Any) -> int:
         try:
-            self._file.write(content)
-        except OSError as error:
-            self.error = self.error or error
-        return memoryview(content).nbytes
-
-    def flush(self) -> None:
-        """torch asks for it; the file is flushed when it is closed."""
+            torch.save(encode(state), file)
+        except RuntimeError as error:
+            # torch ends a file that it could not write by an error about positions, over what the system said.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

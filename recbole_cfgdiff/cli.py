@@ -324,7 +324,7 @@ def _guarded(
 def _check_arguments(known: argparse.Namespace) -> None:
     for name, value in vars(known).items():
         if "\0" in str(value):
-            raise ConfigError(f"{name}: expected text without NUL characters, got {str(value)!r}")
+            raise ConfigError(f"{name}: expected a value without NUL characters, got {str(value)!r}")
 
 
 @contextmanager
@@ -378,10 +378,10 @@ def _tell(result: dict[str, Any]) -> None:
 
 def _fail(message: object, status: int) -> int:
     line = " ".join(str(message).splitlines())
-    # What files and names bring may steer a terminal.
-    escaped = (c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+    # What a file says may be meant for the terminal.
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
     with suppress(OSError):  # where standard error can't be written to, the status tells
-        print("error:", "".join(escaped), file=sys.stderr)
+        print("error:", line, file=sys.stderr)
     return status
 
 

@@ -101,13 +101,27 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
 
 def remove_left_overs(folder: Path) -> None:
     """Remove what processes of this machine that are gone have left unfinished in a folder."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = _UNFINISHED.fullmatch(path.name)
-        if match and match["host"] == _host() and not _is_alive(int(match["process"])):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    for path, match in _all_unfinished(folder):
+        if match["host"] == _host() and not _is_alive(int(match["process"])):
+            _remove(path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove whatever is unfinished in a folder in which no other process works."""
+    for path, _ in _all_unfinished(folder):
+        _remove(path)
+
+
+def _all_unfinished(folder: Path) -> list[tuple[Path, re.Match[str]]]:
+    paths = list(folder.iterdir()) if folder.is_dir() else []
+    return [(path, match) for path in paths if (match := _UNFINISHED.fullmatch(path.name))]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _unfinished(path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.files import remove_left_overs
+from recbole_cfgdiff.files import remove_unfinished
 
 _OF_EARLIER_VERSIONS = re.compile(r"\.(best|last)\.\d+\.pth")
 
@@ -37,15 +37,15 @@ def run_folder(path: Path) -> Iterator[None]:
         _clear(path)
         yield
     finally:
-        _clear(path)  # of processes that this one has started
-        with suppress(OSError):  # on a full disk too nothing but the lock is lost, and a folder that is not empty stays
+        with suppress(OSError):  # a folder that is not empty stays
+            _clear(path)  # an interrupt may have come where this process was to do so
             lock.unlink()
             path.rmdir()
         held.release()
 
 
 def _clear(path: Path) -> None:
-    remove_left_overs(path)
+    remove_unfinished(path)
     for file in path.glob(".*.pth"):
         if _OF_EARLIER_VERSIONS.fullmatch(file.name):
             file.unlink()

@@ -87,6 +87,9 @@ def check_run_options(options: Mapping[str, Any], given: Container[str]) -> None
     Raises:
         ConfigError: on the first one that is wrong; the message names it and what is expected.
     """
+    for name, value in options.items():
+        if "\0" in str(value):
+            raise ConfigError(f"{name}: expected a value without NUL characters, got {value!r}")
     for name, minimum in _AT_LEAST.items():
         read_integer(options, name, minimum)
     if options["seed"] >= 2**32:

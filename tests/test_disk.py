@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from recbole_cfgdiff.cli import main
+
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a small disk is a tmpfs of Linux")
 
 RUN = ("--model=CFGDiffRec", "--dataset=tiny", "--dims_dnn=[20]", "--run_name=r", "--show_progress=False")
@@ -138,3 +140,75 @@ def test_a_folder_that_is_read_only_is_one_line(folder, tiny, command, mount, mo
     assert outcome.status == 2 and is_one_line(outcome.err), outcome.err
     assert "Read-only file system" in outcome.err and folder.strip(".") in outcome.err
     assert not list(locked.rglob("*")) and not list(Path("saved").glob("*"))
+
+
+def experiment_of(output, *more):
+    return ["compare", "--models=Pop,DiffRec", "--dataset=tiny", f"--output={output}", "--seeds=1", "--epochs=2", *more]
+
+
+def call_main(capfd, *arguments):
+    capfd.readouterr()
+    status = main(arguments)
+    return status, capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kilobytes", [4, 100])
+def test_a_comparison_on_a_full_disk_is_one_line_and_goes_on_once_there_is_room(kilobytes, tiny, mount, capfd):
+    """Full where the first files are written, where runs write theirs, and in the report."""
+    small = mount("out", f"size={kilobytes}k")
+    status, err = call_main(capfd, *experiment_of("out", "--dims_dnn=[20]"))
+    assert status in (1, 2) and is_one_line(err), err
+    assert status == 1 or "No space left on device" in err
+    assert not hidden(small / "runs")
+    grow(small)
+    assert call_main(capfd, *experiment_of("out", "--dims_dnn=[20]"))[0] == 0
+    assert (small / "report.html").exists()
+
+
+def test_a_sweep_whose_output_is_full_or_read_only_is_one_line(tiny, command, mount, capfd):
+    assert command(*RUN, "--epochs=1").status == 0
+    for options, told in (("size=4k", "out/.*: No space left on device"), ("ro", "out/.*: Read-only file system")):
+        small = mount("out", options)
+        if options != "ro":
+            fill(small)
+        before = sorted(small.iterdir())
+        status, err = call_main(capfd, "sweep", "--checkpoint=saved/r", "--guidance_scales=0,1", "--output=out")
+        assert status == 2 and is_one_line(err) and re.search(told, err), err
+        assert sorted(small.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--checkpoint_dir=file",), "checkpoint_dir, run_name: can't write into file/r: Not a directory"),
+        (("--checkpoint_dir=file/below",), "can't write into file/below/r: Not a directory"),
+        (("--run_name=" + 300 * "n",), "File name too long"),
+        (("--checkpoint_dir=" + 300 * "n",), "File name too long"),
+        (("--data_path=" + 300 * "n",), "File name too long"),
+        (("--dataset=" + 300 * "n",), "File name too long"),
+        (("--config_files=" + 300 * "n",), "File name too long"),
+        (("--resume=" + 300 * "n",), "File name too long"),
+        (("--run_name=a\0b",), "run_name: expected a value without NUL characters"),
+        (("--checkpoint_dir=a\0b",), "checkpoint_dir: expected a value without NUL characters"),
+        (("--config_files=a\0b",), "config_files: expected a value without NUL characters"),
+        (("--resume=a\0b",), r"checkpoint a\x00b: there is no such file"),
+        (("--benchmark_filename=['a\0', 'b', 'c']",), "benchmark_filename: expected"),
+    ],
+    ids=lambda value: value[0][:20] if isinstance(value, tuple) else "",
+)
+def test_a_folder_or_name_that_can_t_be_is_one_line(options, told, tiny, cli):
+    Path("file").touch()
+    given = {argument.split("=")[0] for argument in options}
+    before = sorted(filter(Path.is_file, Path().rglob("*")))
+    outcome = cli(*options, *(argument for argument in RUN if argument.split("=")[0] not in given), "--state=ERROR")
+    assert outcome.status == 2 and is_one_line(outcome.err) and told in outcome.err, outcome.err
+    assert sorted(filter(Path.is_file, Path().rglob("*"))) == before
+
+
+@pytest.mark.parametrize("option", ["--output", "--checkpoint"])
+@pytest.mark.parametrize(("name", "told"), [(300 * "n", "File name too long"), ("a\0b", "without NUL characters")])
+def test_a_name_of_another_command_that_can_t_be_is_one_line(option, name, told, tiny, command, capfd):
+    assert command(*RUN, "--epochs=1").status == 0
+    arguments = {"--checkpoint": "saved/r", "--output": "out", option: name}
+    status, err = call_main(capfd, "sweep", *(f"{key}={value}" for key, value in arguments.items()))
+    assert status == 2 and is_one_line(err) and told in err, err

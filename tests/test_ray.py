@@ -89,8 +89,10 @@ def start(*options):
     )
 
 
-@pytest.mark.parametrize("done", [0, 1])
-def test_an_interrupted_search_chooses_nothing(done, tiny):
+@pytest.mark.parametrize(
+    ("done", "number", "told"), [(0, signal.SIGINT, "interrupted"), (1, signal.SIGTERM, "SIGTERM")]
+)
+def test_an_interrupted_search_chooses_nothing(done, number, told, tiny):
     space_file("learning_rate choice [0.001, 0.002, 0.003, 0.004]\n")
     _, first = start("--epochs=300", "--stopping_step=1000")
     deadline = time.monotonic() + PATIENCE
@@ -99,9 +101,9 @@ def test_an_interrupted_search_chooses_nothing(done, tiny):
         over = Path("out/trials.csv").is_file() and len(pd.read_csv("out/trials.csv"))
         if (over >= done) if done else results(1):
             break
-    first.send_signal(signal.SIGINT)
+    first.send_signal(number)
     _, err = first.communicate(timeout=PATIENCE)
-    assert first.returncode == 130 and "interrupted" in err.splitlines()[-1] and "Traceback" not in err
+    assert first.returncode == 128 + number and told in err.splitlines()[-1] and "Traceback" not in err
     assert not Path("out/best.yaml").exists()
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from recbole_cfgdiff import interrupts
 from recbole_cfgdiff.checkpoint import BEST, LAST, load
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment.pool import available_cores, search_path
@@ -220,7 +221,8 @@ def connected(cluster: Cluster) -> Iterator[None]:
             raise ConfigError(f"address: no Ray cluster at {cluster.address}: {error}") from error
     try:
         _check_resources(cluster, ray.nodes())
-        yield
+        with interrupts.raised():  # Ray has put a handler of its own in place
+            yield
     finally:
         ray.shutdown()
 
