@@ -351,6 +351,8 @@ def _loaded(config: Any, suffix: str, path: Path, columns: list[str]) -> list[st
 
 def _read_header(wanted: AtomicFile, line: str, separator: str) -> dict[str, str]:
     """Types of the columns by name."""
+    if not line:
+        raise ConfigError(f"{wanted.path}: expected a header of name:type fields, the file is empty")
     types: dict[str, str] = {}
     for field in line.rstrip("\r\n").split(separator):
         name, _, kind = field.partition(":")
