@@ -133,6 +133,15 @@ def test_recbole_s_own_sequences_are_in_the_order_of_a_stable_sort(ties):
         assert items == rows[dataset.id2token("user_id", int(user))][:-1]
 
 
+def test_times_that_are_features_too_order_the_rows(ties):
+    wanted = split(in_time_order("first"), "RS", RATIOS, "user")
+    options = {"eval_args": {"split": {"RS": RATIOS}, "order": "TO", "mode": "full"}, "rm_dup_inter": "first"}
+    features = {"numerical_features": ["timestamp"], "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    measured = {"metrics": ["NDCG"], "valid_metric": "NDCG@10"}
+    dataset, *loaders = load(ties, "FM", **options, **features, **measured)
+    assert [tokens_of(dataset, loader._dataset) for loader in loaders] == wanted
+
+
 def test_the_noisy_protocol_splits_by_a_stable_sort(empty_folder):
     header = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
     rows = [(f"u{user}", f"i{place}", 1 + place % 5, 7) for place in range(400) for user in range(N_USERS)]

@@ -124,6 +124,16 @@ def test_users_and_items_without_a_row_of_their_own_are_told(shop, caplog):
     assert "5 of 14 rows of .item left out: price outside [1,9] (val_interval)" in messages
 
 
+def test_users_and_items_without_a_row_to_train_on_are_told(shop, caplog):
+    Path("dataset/shop/shop.user").write_text("user_id:token\tage:float\n" + "".join(f"u{n}\t{n}\n" for n in range(12)))
+    options = {"load_col": {**COLUMNS, "user": ["user_id", "age"]}, "eval_args": {"split": {"RS": [0.1, 0.5, 0.4]}}}
+    with caplog.at_level(logging.INFO):
+        _, train, *_ = _load_data(Config("Pop", shop, config_dict=options))
+    n_items = len(train._dataset.inter_feat["item_id"].unique())
+    assert "2 of 12 users have no row to train on" in caplog.text
+    assert f"{15 - n_items} of 15 items have no row to train on" in caplog.text and n_items < 15
+
+
 def test_noise_and_held_out_users_are_told(shop, caplog):
     config = Config("CFGDiffRec", shop, config_dict={"load_col": COLUMNS, "noise_threshold": 4.0})
     with caplog.at_level(logging.INFO):
@@ -188,6 +198,9 @@ def test_what_recbole_reads_as_intervals_is_read(value):
         ),
         ({"load_col": {**COLUMNS, "itme": ["a"]}}, "load_col: itme: there is no file dataset/shop/shop.itme"),
         ({"unload_col": {"inter": ["nope"]}}, "unload_col: inter: dataset/shop/shop.inter has no column 'nope'"),
+        ({"unused_col": {"inter": ["user_id"]}}, "unused_col: user_id of inter is needed"),
+        ({"unused_col": {"itme": ["price"]}}, "unused_col: no columns of itme are loaded"),
+        ({"unload_col": {"inter": ["rating"]}}, "unload_col: load_col says what is loaded of dataset/shop/shop.inter"),
         ({"unused_col": ["rating"]}, "unused_col: expected such as {'inter': ['rating']}"),
         ({"ITEM_ID_FIELD": "user_id"}, "USER_ID_FIELD, ITEM_ID_FIELD: expected two columns, got 'user_id' for both"),
         (

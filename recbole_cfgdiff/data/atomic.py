@@ -192,6 +192,8 @@ def check_atomic_file(wanted: AtomicFile, config: Any) -> dict[str, str]:
                 raise ConfigError(
                     f"load_col, unload_col: expected {', '.join(wanted.ids)} of {path} among what is loaded"
                 )
+            if wanted.suffix in (config["unload_col"] or {}) and wanted.suffix in (config["load_col"] or {}):
+                raise ConfigError(f"unload_col: load_col says what is loaded of {path}; give --load_col=None with it")
             check = _LineCheck(wanted, config, types, loaded)
             for number, fields in _rows(lines, path, config["field_separator"]):
                 check.check(number, fields)

@@ -151,6 +151,11 @@ def check_filtered_columns(config: Any, columns: Mapping[str, Mapping[str, str]]
     Raises:
         ConfigError: on the first option that names another.
     """
+    for suffix, names in (config["unused_col"] or {}).items():
+        needed = {config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]} & set(names)
+        if suffix not in columns or needed:
+            problem = f"{', '.join(needed)} of {suffix} is needed" if needed else f"no columns of {suffix} are loaded"
+            raise ConfigError(f"unused_col: {problem}; got {config['unused_col']!r}")
     kinds = {name: kind for loaded in columns.values() for name, kind in loaded.items()}
     for name, wanted in (config["val_interval"] or {}).items():
         expected = "token" if _is_list_of_text(wanted) else "float"
