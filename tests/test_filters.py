@@ -124,6 +124,23 @@ def test_users_and_items_without_a_row_of_their_own_are_told(shop, caplog):
     assert "5 of 14 rows of .item left out: price outside [1,9] (val_interval)" in messages
 
 
+def test_what_a_knowledge_graph_takes_is_told(shop, caplog):
+    triples = [(f"e{n}", "r", f"e{(n * m) % 14}") for n in range(14) for m in (2, 3)]
+    links = [(f"i{n}", f"e{n}") for n in range(14)]
+    for suffix, header, rows in (
+        ("kg", "head_id:token\trelation_id:token\ttail_id:token", triples),
+        ("link", "item_id:token\tentity_id:token", links),
+    ):
+        Path(f"dataset/shop/shop.{suffix}").write_text("\n".join([header, *map("\t".join, rows)]) + "\n")
+    columns = {**COLUMNS, "kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
+    dataset, messages = load(shop, caplog, "CKE", load_col=columns, entity_kg_num_interval="[1,inf)")
+    assert [message for message in messages if "left out" in message] == [
+        "0 of 28 rows of .kg left out: entities with a number of rows below 1 (entity_kg_num_interval)",
+        "5 of 94 rows left out: items that .link leads to no entity",
+    ]
+    assert len(dataset.inter_feat) == 89
+
+
 def test_users_and_items_without_a_row_to_train_on_are_told(shop, caplog):
     Path("dataset/shop/shop.user").write_text("user_id:token\tage:float\n" + "".join(f"u{n}\t{n}\n" for n in range(12)))
     options = {"load_col": {**COLUMNS, "user": ["user_id", "age"]}, "eval_args": {"split": {"RS": [0.1, 0.5, 0.4]}}}

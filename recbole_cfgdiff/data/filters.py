@@ -247,13 +247,16 @@ def _without_id(_: Any) -> None:
     return None
 
 
-def _told(take: Callable[[Any], None], reason: Callable[[Any], str | None], otherwise: str = "") -> Callable:
+def _told(
+    take: Callable[[Any], None], reason: Callable[[Any], str | None], otherwise: str = "", of: str = "inter_feat"
+) -> Callable:
     """A method of RecBole's data set that filters, and tells the log what it took.
 
     Args:
         take: the method.
         reason: of a configuration, why rows are taken; None where nothing is to be taken by it.
         otherwise: the reason where rows are taken all the same.
+        of: what it is to take rows of; that it took none is told.
     """
 
     def method(dataset: Any) -> None:
@@ -262,7 +265,7 @@ def _told(take: Callable[[Any], None], reason: Callable[[Any], str | None], othe
         wanted = reason(dataset.config)
         for feat, count in before.items():
             taken = count - len(getattr(dataset, feat))
-            if not taken and not (wanted and feat == "inter_feat"):
+            if not taken and not (wanted and feat == of):
                 continue
             where = "" if feat == "inter_feat" else f" of .{feat[: -len('_feat')]}"
             told = f"{taken:,} of {count:,} rows{where} left out: {wanted or otherwise}"
@@ -309,6 +312,7 @@ _KNOWLEDGE_FILTERS = {
     "_filter_kg_by_triple_num": _told(
         KnowledgeBasedDataset._filter_kg_by_triple_num,
         lambda config: _by_count(config, "entity_kg_num_interval", "relation_kg_num_interval"),
+        of="kg_feat",
     ),
     "_filter_link": _told(KnowledgeBasedDataset._filter_link, _without_id, "items that .link leads to no entity"),
 }
