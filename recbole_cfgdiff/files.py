@@ -62,6 +62,7 @@ def folder_in_one_piece(target: Path) -> Iterator[Path]:
     """
     unfinished = _unfinished(target)
     with errors_name(target):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed and had this one's number
         unfinished.mkdir()
         try:
             yield unfinished

@@ -1,10 +1,13 @@
 """A user's mistakes: one clear line, exit status 2, and no training."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from conftest import write_inter
+from recbole_cfgdiff import data
+from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.trainer import CheckpointTrainer
 
 
@@ -89,6 +92,8 @@ def fails_with(outcome, *parts):
         (["--heldout_users=0.999"], ["heldout_users: a share of 0.999 of 60 users leaves none to train on"]),
         (["--encoding=-1"], ["encoding: expected the name of an encoding, such as utf-8, got -1"]),
         (["--encoding=foo"], ["encoding: unknown encoding: foo"]),
+        (["--encoding=rot13"], ["encoding: 'rot13' is not a text encoding"]),
+        (["--encoding=utf-16"], ["tiny.inter, line 1: not utf-16 text"]),
         (["--field_separator="], ["field_separator: expected one or more characters, got ''"]),
         (["--full_sort_eval_batch_size=abc"], ["full_sort_eval_batch_size: expected an integer of at least 1"]),
         (["--val_interval=5"], ["val_interval: expected such as {'rating': '[4,inf)'}, got 5"]),
@@ -103,6 +108,33 @@ def fails_with(outcome, *parts):
         (["--val_interval={'timestamp': '[9e9,inf)'}"], ["data set tiny", "check the filtering settings"]),
         (["--user_inter_num_interval=[1000,inf)"], ["data set tiny", "check the filtering settings"]),
         (["--TIME_FIELD=when"], ["data set tiny: no column 'when' to order by is loaded"]),
+        (["--metrics=['AUC', 'NDCG']"], ["metrics: AUC is of labels and NDCG of rankings; a run has one kind"]),
+        (["--metrics=['AUC']"], ["valid_metric: expected one of metrics, such as AUC, the default NDCG@10 is none"]),
+        (["--metrics=['AUC']", "--valid_metric=AUC@10"], ["expected one of metrics, such as AUC, got AUC@10"]),
+        (["--metrics=['GAUC']", "--valid_metric=GAUC@10"], ["expected one of metrics, such as GAUC, got GAUC@10"]),
+        (["--valid_metric=NDCG"], ["valid_metric: expected one of metrics at one of topk, such as Recall@1, got NDCG"]),
+        (["--metrics=['AUC']", "--valid_metric=AUC"], ["AUC is of labels; expected mode labeled or uniN, got 'full'"]),
+        (["--eval_args={'mode': 'labeled'}"], ["metrics: Recall is of rankings, and with mode labeled there are none"]),
+        (
+            ["--eval_args={'mode': {'valid': 'full', 'test': 'labeled'}}"],
+            ["expected labeled for valid and test, or for"],
+        ),
+        (["--eval_args={'mode': 'uni10'}"], ["topk: 20 is more than the 11 items that mode uni10 is sure to rank"]),
+        (
+            ["--eval_args={'mode': 'labeled'}", "--metrics=['AUC']", "--valid_metric=AUC"],
+            ["eval_args: mode: labeled: expected a column label:float, found user_id, item_id, timestamp; name it"],
+        ),
+        (
+            ["--eval_args={'split': {'LS': 'last'}}"],
+            ["split: LS: expected one of valid_and_test, valid_only, test_only"],
+        ),
+        (["--eval_args={'split': {'RS': [1, 1, 1e999]}}"], ["split: RS: expected three ratios"]),
+        (
+            ["--eval_args={'split': {'LS': 'test_only'}, 'group_by': 'none'}"],
+            ["group_by: LS splits the rows of each user"],
+        ),
+        (["--eval_args={'split': {'TS': [8, 1, 1]}, 'order': 'RO'}"], ["order: TS splits by time; expected TO"]),
+        (["--field_separator='\\n'"], ["field_separator: expected neither a quote nor a line break"]),
         (["--resume=nowhere"], ["checkpoint nowhere: there is no such file"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("-") else "",
@@ -131,6 +163,31 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float"
         ("user_id:token\tname:token", [("u", "i")], ["bad.inter, line 1: expected a column item_id:token"]),
         ("user_id:token\titem_id:token", [("u", "i")], ["data set bad: no column 'timestamp' to order by is loaded"]),
         (HEADER, [], ["bad.inter: expected rows below the header, found none"]),
+        (
+            HEADER.replace("user_id:token", "user_id:float"),
+            [(1, "i", 1)],
+            ["line 1: expected user_id:token, as ids are"],
+        ),
+        (HEADER.replace("item_id:token", "item_id:token_seq"), [("u", "i", 1)], ["found item_id:token_seq"]),
+        (HEADER + "\ttimestamp:float", [("u", "i", 1, 1)], ["bad.inter, line 1: the column timestamp stands twice"]),
+        (HEADER.replace("\t", ","), [("u,i,1",)], ["bad.inter, line 1: expected", "give --field_separator=','"]),
+        (HEADER.replace("\t", " "), [("u i 1",)], ["bad.inter, line 1: expected", "give --field_separator=' '"]),
+        (
+            HEADER,
+            [("u", "i", 1), ("u,j,2",)],
+            ["line 3: expected 3 fields, found 1; they are to be separated by a tab"],
+        ),
+        (
+            HEADER,
+            [("u", "i", 1), ("u", '"Great', 2)],
+            ["bad.inter, line 3: expected fields without quotes", "convert csv"],
+        ),
+        (HEADER, [("u", '"Heroes" x', 1)], ["bad.inter, line 2: expected fields without quotes", "convert csv"]),
+        (HEADER, [("u", '"a', 1), ("u", 'b"', 2)], ["bad.inter, line 2:", "the field goes on to line 3"]),
+        (HEADER, [("u", "i", 1), ("u", "j\0", 2)], ["bad.inter, line 3: found a NUL byte"]),
+        (HEADER, [("u", "i" * 1001, 1)], ["bad.inter, line 2: expected an id of at most 1000 characters for item_id"]),
+        (HEADER, [("u", "i" * (1 << 24), 1)], ["bad.inter, line 2: expected a line of at most 16,777,216 characters"]),
+        (HEADER, [("u", "i", "1e39")], ["bad.inter, line 2: expected a number for timestamp, found '1e39'"]),
         (HEADER, [("u", "i", 1), ("v", "j", 2)], ["data set bad: the validation part of the split", "is empty"]),
     ],
     ids=str,
@@ -174,3 +231,106 @@ def test_recency_weights_need_times(empty_folder, cli):
 def test_no_ratings_to_filter_by_is_named(empty_folder, cli):
     write_inter(empty_folder / "dataset", "ml-1m", [("u", "i", 1)])
     fails_with(cli("--model=CFGDiffRec", "--dataset=ml-1m"), "data set ml-1m", "rating")
+
+
+OF_FILE = {"inter": ["user_id", "item_id", "timestamp"]}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "parts"),
+    [
+        (
+            "item",
+            "item_id:float\tprice:float\n1\t2\n",
+            ["line 1: expected item_id:token, as ids are, found item_id:float"],
+        ),
+        ("item", "item_id:token,price:float\n", ["line 1: expected name:type", "give --field_separator=','"]),
+        ("item", "item_id:token\tprice:float\n", ["tiny.item: expected rows below the header, found none"]),
+        ("item", "", ["tiny.item: expected a header of name:type fields, the file is empty"]),
+        ("item", "item_id:token\tprice:float\ni1\t\n", ["tiny.item: expected a number for price in some line"]),
+        ("item", "item_id:token\tprice:float_seq\ni1\t1 x\n", ["line 2: expected numbers for price, found '1 x'"]),
+        ("user", 'user_id:token\tname:token\nu1\t"Ann\n', ["tiny.user, line 2: expected fields without quotes"]),
+        (
+            "user",
+            "user_id:token\tname:token\n\tAnn\n",
+            ["tiny.user, line 2: expected an id for user_id, found nothing"],
+        ),
+        ("net", "a:token\tb:float\nx\ty\n", ["tiny.net, line 2: expected a number for b, found 'y'"]),
+        ("net", "a:token\ta:token\nx\ty\n", ["tiny.net, line 1: the column a stands twice"]),
+    ],
+)
+def test_other_files_are_named_with_their_line_too(suffix, content, parts, tiny, cli):
+    Path(f"dataset/tiny/tiny.{suffix}").write_text(content)
+    options = ["--additional_feat_suffix=['net']"] if suffix == "net" else []
+    columns = "--load_col=" + str({**OF_FILE, suffix: "*"})
+    fails_with(cli("--model=DiffRec", "--dataset=tiny", columns, *options), *parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("kg", None, ["load_col: kg: there is no file dataset/tiny/tiny.kg"]),
+        ("kg", "head_id:token\trelation_id:token\na\tb\n", ["tiny.kg, line 1: expected a column tail_id:token"]),
+        (
+            "kg",
+            "head_id:token\trelation_id:token\ttail_id:token\na\tr\tb\na\t\tb\n",
+            ["tiny.kg, line 3: expected an id"],
+        ),
+        (
+            "link",
+            "item_id:token\tentity_id:float\ni1\t1\n",
+            ["tiny.link, line 1: expected entity_id:token, as ids are"],
+        ),
+    ],
+)
+def test_files_of_a_knowledge_graph_are_checked(name, content, parts, tiny, cli):
+    files = {
+        "kg": "head_id:token\trelation_id:token\ttail_id:token\na\tr\tb\n",
+        "link": "item_id:token\tentity_id:token\ni1\ta\n",
+        name: content,
+    }
+    for suffix, text in files.items():
+        if text is not None:
+            Path(f"dataset/tiny/tiny.{suffix}").write_text(text)
+    columns = {**OF_FILE, "kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
+    fails_with(cli("--model=CFKG", "--dataset=tiny", f"--load_col={columns}"), *parts)
+
+
+def test_line_ends_and_blank_lines_lose_no_row(tiny):
+    path = Path("dataset/tiny/tiny.inter")
+    lines = path.read_text().splitlines()
+    expected = len(lines) - 1
+    mixed = "".join(line + end for line, end in zip(lines, itertools.cycle(["\n", "\r\n", "\n\n", "\r", "\n  \n"])))
+    for content in (mixed, "\r\n".join(lines), "\r".join(lines)):
+        path.write_bytes(content.encode())
+        assert len(data.create_dataset(Config("Pop", tiny)).inter_feat) == expected
+
+
+def test_an_empty_row_of_a_given_split_is_not_read_as_a_user(empty_folder, cli):
+    for part in ("train", "valid", "test"):
+        write_inter(empty_folder / "dataset", "given", [("u", "i", 1), ("", "", "")])
+        Path("dataset/given/given.inter").rename(f"dataset/given/given.{part}.inter")
+    parts = "--benchmark_filename=['train','valid','test']"
+    fails_with(cli("--model=Pop", "--dataset=given", parts), "given.train.inter, line 3: expected an id for user_id")
+
+
+def test_parts_of_a_given_split_have_the_same_columns(empty_folder, cli):
+    for part, header in (("train", HEADER), ("valid", HEADER), ("test", HEADER.rpartition("\t")[0])):
+        write_inter(empty_folder / "dataset", "given", [("u", "i", 1)[: 1 + header.count("\t")]], header)
+        Path("dataset/given/given.inter").rename(f"dataset/given/given.{part}.inter")
+    parts = "--benchmark_filename=['train','valid','test']"
+    fails_with(cli("--model=Pop", "--dataset=given", parts), "given.test.inter: expected columns", "timestamp:float")
+
+
+def test_labels_are_needed_in_each_row(empty_folder, cli):
+    rows = [(f"u{user}", f"i{item}", item, item % 2) for user in range(5) for item in range(9)]
+    header = HEADER + "\tlabel:float"
+    measured = [
+        "--eval_args={'mode': 'labeled'}",
+        "--metrics=['AUC']",
+        "--valid_metric=AUC",
+        "--load_col={'inter': '*'}",
+    ]
+    write_inter(empty_folder / "dataset", "labeled", [*rows, ("u1", "i20", 99, "")], header)
+    arguments = ["--model=BPR", "--dataset=labeled", *measured]
+    fails_with(cli(*arguments), "labeled.inter, line 47: expected a number for label, found ''")

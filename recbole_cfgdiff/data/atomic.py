@@ -6,6 +6,7 @@ import codecs
 import csv
 import glob
 import hashlib
+import io
 from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
@@ -143,7 +144,7 @@ def _check_reading_options(config: Any) -> None:
         raise ConfigError(f"field_separator: expected neither a quote nor a line break, got {separator!r}")
     if encoding is not None:
         with reported_as_config_error("encoding"):
-            codecs.lookup(encoding)
+            io.TextIOWrapper(io.BytesIO(), encoding)  # which also refuses what is no encoding of text
     loaded = load_col.get("inter", []) if isinstance(load_col, dict) else ids if load_col is None else []
     if loaded != "*" and not (isinstance(loaded, list) and set(ids) <= set(loaded)):
         raise ConfigError(
@@ -191,12 +192,14 @@ def check_atomic_file(wanted: AtomicFile, config: Any) -> dict[str, str]:
                 raise ConfigError(
                     f"load_col, unload_col: expected {', '.join(wanted.ids)} of {path} among what is loaded"
                 )
+            if wanted.suffix in (config["unload_col"] or {}) and wanted.suffix in (config["load_col"] or {}):
+                raise ConfigError(f"unload_col: load_col says what is loaded of {path}; give --load_col=None with it")
             check = _LineCheck(wanted, config, types, loaded)
             for number, fields in _rows(lines, path, config["field_separator"]):
                 check.check(number, fields)
-    except UnicodeDecodeError as error:
-        line = _undecodable_line(path, encoding)
-        raise _malformed(path, line, f"not {encoding} text ({error.reason}); give --encoding=NAME") from error
+    except UnicodeError as error:
+        line, reason = _undecodable_line(path, encoding), getattr(error, "reason", error)
+        raise _malformed(path, line, f"not {encoding} text ({reason}); give --encoding=NAME") from error
     check.finish()
     return {name: types[name] for name in loaded}
 
@@ -219,7 +222,7 @@ def _undecodable_line(path: Path, encoding: str) -> int:
         for line in file:
             try:
                 number += decoder.decode(line).count("\n")
-            except UnicodeDecodeError:
+            except UnicodeError:
                 break
     return number
 
@@ -351,6 +354,8 @@ def _loaded(config: Any, suffix: str, path: Path, columns: list[str]) -> list[st
 
 def _read_header(wanted: AtomicFile, line: str, separator: str) -> dict[str, str]:
     """Types of the columns by name."""
+    if not line:
+        raise ConfigError(f"{wanted.path}: expected a header of name:type fields, the file is empty")
     types: dict[str, str] = {}
     for field in line.rstrip("\r\n").split(separator):
         name, _, kind = field.partition(":")

@@ -48,14 +48,16 @@ def read_intervals(name: str, value: Any) -> list[Interval]:
 
     Args:
         name: of the option, for messages.
-        value: text, as ``[4,inf)``, or several in ascending order, as ``[0,1];(5,inf)``.
+        value: text, as ``[4,inf)``, or several in ascending order, as ``[0,1];(5,inf)``. Two numbers in a list or tuple
+            are the closed or open interval that Python's literals make of ``[4,5]`` and ``(4,5)``.
 
     Raises:
         ConfigError: on anything else, an interval without a number in it, or intervals in another order.
     """
     expected = f"{name}: expected an interval such as '[4,inf)', or several in ascending order, as '[0,1];(5,inf)'"
     intervals: list[Interval] = []
-    for part in value.split(";") if isinstance(value, str) else [""]:
+    text = str(value) if isinstance(value, (str, list, tuple)) else ""
+    for part in text.split(";"):
         match = _INTERVAL.fullmatch(part)
         try:
             low, high = (float(match[place]) for place in (2, 3)) if match else (math.nan, math.nan)
@@ -113,10 +115,12 @@ def _check_val_interval(value: Any) -> None:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ConfigError(f"val_interval: expected such as {{'rating': '[4,inf)'}}, got {value!r}")
     for name, wanted in value.items():
-        if not isinstance(wanted, list):
+        if not _is_list_of_text(wanted):
             read_intervals(f"val_interval: {name}", wanted)
-        elif not wanted or not all(isinstance(token, str) for token in wanted):
-            raise ConfigError(f"val_interval: {name}: expected a list of text, such as ['a', 'b'], got {wanted!r}")
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(token, str) for token in value)
 
 
 def _check_threshold(value: Any) -> None:
@@ -132,7 +136,7 @@ def _check_columns_option(name: str, value: Any) -> None:
         return
     lists = value.values() if isinstance(value, dict) else (None,)
     for names in lists:
-        is_list = isinstance(names, list) and all(isinstance(column, str) for column in names)
+        is_list = _is_list_of_text(names) or names == []
         if not is_list and not (name == "load_col" and names == "*"):
             raise ConfigError(f"{name}: expected such as {{'inter': ['rating']}}, got {value!r}")
 
@@ -147,9 +151,14 @@ def check_filtered_columns(config: Any, columns: Mapping[str, Mapping[str, str]]
     Raises:
         ConfigError: on the first option that names another.
     """
+    for suffix, names in (config["unused_col"] or {}).items():
+        needed = {config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]} & set(names)
+        if suffix not in columns or needed:
+            problem = f"{', '.join(needed)} of {suffix} is needed" if needed else f"no columns of {suffix} are loaded"
+            raise ConfigError(f"unused_col: {problem}; got {config['unused_col']!r}")
     kinds = {name: kind for loaded in columns.values() for name, kind in loaded.items()}
     for name, wanted in (config["val_interval"] or {}).items():
-        expected = "token" if isinstance(wanted, list) else "float"
+        expected = "token" if _is_list_of_text(wanted) else "float"
         _check_filtered_column(config, "val_interval", name, kinds, expected)
     for name in config["threshold"] or {}:
         _check_filtered_column(config, "threshold", name, columns["inter"])
@@ -201,7 +210,7 @@ def _by_value(config: Any) -> str | None:
         return None
     reasons = (
         f"{name} none of {', '.join(value)}"
-        if isinstance(value, list)
+        if _is_list_of_text(value)
         else f"{name} {_outside(read_intervals(name, value))}"
         for name, value in wanted.items()
     )
@@ -238,13 +247,16 @@ def _without_id(_: Any) -> None:
     return None
 
 
-def _told(take: Callable[[Any], None], reason: Callable[[Any], str | None], otherwise: str = "") -> Callable:
+def _told(
+    take: Callable[[Any], None], reason: Callable[[Any], str | None], otherwise: str = "", of: str = "inter_feat"
+) -> Callable:
     """A method of RecBole's data set that filters, and tells the log what it took.
 
     Args:
         take: the method.
         reason: of a configuration, why rows are taken; None where nothing is to be taken by it.
         otherwise: the reason where rows are taken all the same.
+        of: what it is to take rows of; that it took none is told.
     """
 
     def method(dataset: Any) -> None:
@@ -253,7 +265,7 @@ def _told(take: Callable[[Any], None], reason: Callable[[Any], str | None], othe
         wanted = reason(dataset.config)
         for feat, count in before.items():
             taken = count - len(getattr(dataset, feat))
-            if not taken and not (wanted and feat == "inter_feat"):
+            if not taken and not (wanted and feat == of):
                 continue
             where = "" if feat == "inter_feat" else f" of .{feat[: -len('_feat')]}"
             told = f"{taken:,} of {count:,} rows{where} left out: {wanted or otherwise}"
@@ -300,6 +312,7 @@ _KNOWLEDGE_FILTERS = {
     "_filter_kg_by_triple_num": _told(
         KnowledgeBasedDataset._filter_kg_by_triple_num,
         lambda config: _by_count(config, "entity_kg_num_interval", "relation_kg_num_interval"),
+        of="kg_feat",
     ),
     "_filter_link": _told(KnowledgeBasedDataset._filter_link, _without_id, "items that .link leads to no entity"),
 }

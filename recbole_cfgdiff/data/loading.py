@@ -166,6 +166,7 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         if config["heldout_users"] is not None:
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
     check_negatives(config, dataset, (train_data, valid_data, test_data))
+    _tell_rowless(dataset, train_data._dataset)
     for loader in (valid_data, test_data):
         remember_batches(loader)
     validates, tests = _parts_wanted(config)
@@ -187,6 +188,17 @@ def _make_loaders(config: Any, dataset: Any) -> Any:
     finally:
         for name, value in asked.items():
             config[name] = value
+
+
+def _tell_rowless(dataset: Any, train_part: Any) -> None:
+    """Tell the log of users and items that no model can learn anything of."""
+    for field, what, count in (
+        (dataset.uid_field, "users", dataset.user_num - 1),
+        (dataset.iid_field, "items", dataset.item_num - 1),
+    ):
+        rowless = count - len(train_part.inter_feat[field].unique())
+        if rowless:
+            getLogger().info(f"{rowless:,} of {count:,} {what} have no row to train on")
 
 
 def _parts_wanted(config: Any) -> tuple[bool, bool]:

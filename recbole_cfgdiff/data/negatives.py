@@ -88,11 +88,12 @@ def _fewest_left(loader: Any) -> tuple[int, int, int]:
 
 
 def _nothing_left(config: Any, phase: str, user: str, n_items: int) -> str:
-    what = f"eval_args: mode: {config['eval_args']['mode'][phase]}"
-    instead = "set mode to full"
     if phase == "train":
         what = f"train_neg_sample_args: model {config['model']}"
         instead = "choose a model that draws none, such as CFGDiffRec or EASE"
+    else:
+        what = f"eval_args: mode: {config['eval_args']['mode'][phase]}"
+        instead = "set mode to full"
     return (
         f"data set {config['dataset']}: {what}: user {user} has all of the {n_items} items that can be drawn, none is "
         f"left as a negative one; leave such users out, as by --user_inter_num_interval='[0,{n_items})', or {instead}"

@@ -59,6 +59,8 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     starts = np.searchsorted(users, np.arange(dataset.user_num + 1))
 
     targets = np.flatnonzero(np.arange(len(users)) > starts[users])
+    if len(targets) == 0:
+        raise ConfigError(f"model {config['model']}: no user has two training rows, of which the second is predicted")
     examples = _sequences(config, items, starts[users[targets]], targets)
     told = {dataset.uid_field: torch.from_numpy(users[targets]), dataset.iid_field: torch.from_numpy(items[targets])}
     examples.update(Interaction(told))
