@@ -19,6 +19,7 @@ from recbole_cfgdiff.foreign_options import check_data_options
 from recbole_cfgdiff.hazards import check_hazards
 from recbole_cfgdiff.hyperparameter_types import check_hyperparameter_types
 from recbole_cfgdiff.model import MODELS
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.option_names import check_option_names, model_files
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
 from recbole_cfgdiff.run_options import check_run_options
@@ -119,8 +120,7 @@ class Config(recbole.config.Config):
         model = model or self._given("model")
         model_class = model if inspect.isclass(model) else resolve_model(str(model))
         dataset = str(dataset or self._given("dataset"))
-        if Path(dataset).name != dataset:
-            raise ConfigError(f"dataset: expected the name of a folder below data_path, got {dataset}")
+        check_name("dataset", dataset)
         self.unread_options = check_option_names(self.external_config_dict, model_class)
         return super()._get_model_and_dataset(model_class, dataset)
 

@@ -22,7 +22,7 @@ def check_name(option: str, name: str) -> None:
             or begins like an option or a formula.
     """
     if not name or name.startswith(".") or Path(name).name != name:
-        raise ConfigError(f"{option}: expected the name of a folder, got {name!r}")
+        raise ConfigError(f"{option}: expected the name of a file or folder, got {name!r}")
     _check_characters(option, name)
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Container, Mapping
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from recbole.evaluator.register import metric_types, metrics_dict
@@ -15,6 +15,7 @@ from recbole.utils import EvaluatorType
 from recbole_cfgdiff.data.filters import check_filter_options
 from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number
+from recbole_cfgdiff.names import check_name, check_path
 
 # What is trained and tested on, and how it is measured.
 DATA_AND_METRICS = (
@@ -58,6 +59,7 @@ _AT_LEAST = {
     "metric_decimal_place": 0,
     "loss_decimal_place": 0,
     "worker": 0,
+    "MAX_ITEM_LIST_LENGTH": 1,
     "seed": 0,
     "noise_seed": 0,
     "heldout_seed": 0,
@@ -72,7 +74,43 @@ _FLAGS = (
     "log_wandb",
     "save_dataset",
     "save_dataloaders",
+    "repeatable",
+    "require_pow",
+    "kg_reverse_r",
 )
+_TEXTS = (
+    "data_path",
+    "checkpoint_dir",
+    "wandb_project",
+    "seq_separator",
+    "RATING_FIELD",
+    "LABEL_FIELD",
+    "NEG_PREFIX",
+    "ITEM_LIST_LENGTH_FIELD",
+    "LIST_SUFFIX",
+    "POSITION_FIELD",
+    "HEAD_ENTITY_ID_FIELD",
+    "TAIL_ENTITY_ID_FIELD",
+    "RELATION_ID_FIELD",
+    "ENTITY_ID_FIELD",
+)
+# Or None; with what the message gives as an example.
+_LISTS = {
+    "normalize_field": "['age']",
+    "numerical_features": "['age']",
+    "alias_of_user_id": "['source_id']",
+    "alias_of_item_id": "['item_id_list']",
+    "alias_of_entity_id": "['tail_id']",
+    "alias_of_relation_id": "['relation_id']",
+}
+_DICTIONARIES = {
+    "unused_col": "{'inter': ['rating']}",
+    "seq_len": "{'class': 3}",
+    "preload_weight": "{'item_id': 'item_vector'}",
+    "discretization": "{'age': {'method': 'LD'}}",
+    "train_neg_sample_args": "{'distribution': 'uniform', 'sample_num': 1}",
+}
+_LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes adam for any other
 _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
@@ -104,6 +142,8 @@ def check_run_options(options: Mapping[str, Any], given: Container[str]) -> None
         read_flag(options, name)
     if options["state"] is not None:
         read_choice({"state": str(options["state"]).upper()}, "state", _STATES)
+    read_choice({"learner": str(options["learner"]).lower()}, "learner", _LEARNERS)
+    _check_kinds(options)
     _check_clip_grad_norm(options["clip_grad_norm"])
     check_filter_options(options)
     _check_metrics(options["metrics"], options["topk"], options["valid_metric"], "valid_metric" not in given)
@@ -114,14 +154,40 @@ def check_run_options(options: Mapping[str, Any], given: Container[str]) -> None
             raise ConfigError(f"{name}: expected the name of a column, got {options[name]!r}")
     if options["log_wandb"] and find_spec("wandb") is None:
         raise ConfigError("log_wandb: the package wandb is missing: pip install wandb, or leave the option out")
+    _check_names(options)
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
     run_name = options.get("run_name")  # ours, with no default in a file
-    if run_name is not None and not _is_below(str(run_name)):
-        raise ConfigError(f"run_name: expected the name of a folder below checkpoint_dir, got {run_name!r}")
+    if run_name is not None:
+        if not _is_below(str(run_name)):
+            raise ConfigError(f"run_name: expected the name of a folder below checkpoint_dir, got {run_name!r}")
+        check_path("run_name", Path(str(run_name)))
+    check_path("checkpoint_dir", Path(options["checkpoint_dir"]))
     parts = options["benchmark_filename"]
     if parts is not None and (not isinstance(parts, list) or len(parts) != 3 or not all(map(_is_text, parts))):
         raise ConfigError(
             f"benchmark_filename: expected the names of three parts, as ['train', 'valid', 'test'], got {parts!r}"
         )
+    suffixes = options["additional_feat_suffix"] or []
+    for name, values in (("benchmark_filename", parts or []), ("additional_feat_suffix", _listed(suffixes))):
+        for value in values:
+            check_name(name, value)  # of a file beside the others, not of one elsewhere
+
+
+def _check_kinds(options: Mapping[str, Any]) -> None:
+    for name in _TEXTS:
+        if not _is_text(options[name]):
+            raise ConfigError(f"{name}: expected text, got {options[name]!r}")
+    for examples, kind in ((_LISTS, list), (_DICTIONARIES, dict)):
+        for name, example in examples.items():
+            if options[name] is not None and not isinstance(options[name], kind):
+                raise ConfigError(f"{name}: expected such as {example}, got {options[name]!r}")
+    if options["normalize_all"] is not None:
+        read_flag(options, "normalize_all")
+    suffixes = options["additional_feat_suffix"]
+    if suffixes is not None and not all(map(_is_text, _listed(suffixes))):
+        raise ConfigError(f"additional_feat_suffix: expected such as ['ent'], got {suffixes!r}")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -127,10 +127,18 @@ def test_a_misspelt_option_is_an_error_with_the_nearest_name(name, similar):
 
 
 @pytest.mark.parametrize(
-    "name", ["norm", "tail_ratio", "encoding", "wandb_project", "discretization", "token_num_threshold"]
+    ("name", "value"),
+    [
+        ("norm", 1),
+        ("tail_ratio", 1),
+        ("encoding", 1),
+        ("wandb_project", "mine"),
+        ("discretization", {"age": {}}),
+        ("token_num_threshold", 1),
+    ],
 )
-def test_options_that_only_recboles_code_names_are_known(name):
-    assert a_config(**{name: "1"})[name] == 1
+def test_options_that_only_recboles_code_names_are_known(name, value):
+    assert a_config(**{name: str(value)})[name] == value
 
 
 def test_options_that_only_other_models_read_are_known():

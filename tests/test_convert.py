@@ -16,7 +16,7 @@ def test_many_different_ratings_are_counted_in_spans(empty_folder, capsys):
 
 def test_a_name_is_no_path(empty_folder, capsys):
     assert convert(*as_delimited(empty_folder, [Raw("u", "i", 1.0, 0)]), "--name=../made") == 2
-    assert "--name: expected the name of a folder, got '../made'" in capsys.readouterr().err
+    assert "--name: expected the name of a file or folder, got '../made'" in capsys.readouterr().err
 
 
 def test_statistics_are_printed(empty_folder, capsys):
