@@ -379,7 +379,7 @@ def _tell(result: dict[str, Any]) -> None:
 def _fail(message: object, status: int) -> int:
     line = " ".join(str(message).splitlines())
     # What a file says may be meant for the terminal.
-    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    line = "".join(each if each.isprintable() or each == "\t" else repr(each)[1:-1] for each in line)
     with suppress(OSError):  # where standard error can't be written to, the status tells
         print("error:", line, file=sys.stderr)
     return status

@@ -9,6 +9,9 @@ from typing import Any
 from recbole_cfgdiff.errors import ConfigError
 
 
+_LARGEST = 2**63 - 1  # of what torch, numpy and Python's own iterators count by
+
+
 def _fail(key: str, expected: str, value: Any) -> ConfigError:
     return ConfigError(f"{key}: expected {expected}, got {value!r}")
 
@@ -30,6 +33,8 @@ def read_integer(config: Any, key: str, minimum: int) -> int:
     value = config[key]
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise _fail(key, f"an integer of at least {minimum}", value)
+    if value > _LARGEST:
+        raise _fail(key, "an integer below 2^63", value)
     return value
 
 
@@ -65,7 +70,7 @@ def read_numbers(config: Any, key: str) -> list[float]:
 def read_choice(config: Any, key: str, choices: Collection[Any]) -> Any:
     """``config[key]`` as one of ``choices``."""
     value = config[key]
-    if value not in choices:
+    if isinstance(value, (list, dict)) or value not in choices:
         raise _fail(key, f"one of {', '.join(map(str, choices))}", value)
     return value
 
