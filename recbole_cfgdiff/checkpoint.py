@@ -15,6 +15,7 @@ from recbole_cfgdiff.files import in_one_piece
 
 BEST = "best.pth"
 LAST = "last.pth"
+FOLDER = "checkpoint"  # of a run within the folder of a run of an experiment
 
 _CONTENT = {"model": str, "dataset": str, "options": dict, "state_dict": dict}
 
@@ -29,6 +30,27 @@ def save(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` to ``path``; a reader sees the old file or the new one, never a part of one."""
     with in_one_piece(path) as unfinished:
         torch.save(encode(state), unfinished)
+
+
+def find(run: str | Path, name: str) -> Path:
+    """The checkpoint that is meant by a run.
+
+    Args:
+        run: the folder of a run, also of one within an experiment, or a checkpoint itself.
+        name: ``BEST`` or ``LAST``, which is taken of a folder.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    path = Path(run)
+    if not path.is_dir():
+        return path
+    for folder in (path, path / FOLDER):
+        if (folder / name).is_file():
+            return folder / name
+    ended = any((folder / BEST).is_file() for folder in (path, path / FOLDER))
+    hint = "; the run has ended, and only its best epoch was kept" if ended else ""
+    raise ConfigError(f"checkpoint {path}: expected {name} in it, or in its folder {FOLDER}{hint}")
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

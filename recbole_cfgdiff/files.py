@@ -33,6 +33,10 @@ def in_one_piece(path: Path) -> Iterator[Path]:
         _sync(unfinished)
         os.replace(unfinished, path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the name of what is unfinished, or none
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -115,3 +119,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write plain values."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path, most_bytes: int = 2**24) -> Any:
+    """Read plain values that another program may have written.
+
+    Raises:
+        OSError: if it can't be read.
+        ValueError: if it is no JSON file, or a larger one than ``most_bytes``.
+    """
+    if not path.is_file():
+        raise ValueError("expected a file")
+    if path.stat().st_size > most_bytes:
+        raise ValueError(f"expected at most {most_bytes:,} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("expected no values as deep as these") from error

@@ -236,7 +236,7 @@ def prepare(
     logger.info(trainer.model)
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
-        trainer.resume_checkpoint(_last_checkpoint(config["resume"]))
+        trainer.resume_checkpoint(checkpoint.find(config["resume"], checkpoint.LAST))
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
@@ -251,7 +251,7 @@ def _make_config(
         return config
     if config_file_list:
         raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
-    state = checkpoint.load(_last_checkpoint(str(resume)))
+    state = checkpoint.load(checkpoint.find(str(resume), checkpoint.LAST))
     given_model = resolve_model(model).__name__ if model else None
     for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
@@ -268,11 +268,6 @@ def _make_config(
                 f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"
             )
     return config
-
-
-def _last_checkpoint(resume: str) -> Path:
-    path = Path(resume)
-    return path / checkpoint.LAST if path.is_dir() else path
 
 
 def _load_data(config: Config) -> tuple[Any, Any, Any, Any]:
@@ -347,7 +342,8 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
     """Load a trained model with its data; the counterpart of ``recbole.quick_start.load_data_and_model``.
 
     Args:
-        model_file: a run's folder, whose best epoch is loaded, or a ``best.pth`` or ``last.pth``.
+        model_file: a run's folder, also of one of ``compare``, whose best epoch is loaded, or a ``best.pth`` or
+            ``last.pth``.
 
     Returns:
         config, model (in evaluation mode), data set, training, validation and test loader.
@@ -371,7 +367,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
 def load_trained(model_file: str | Path) -> Prepared:
     """Load a trained model with its data and a trainer to evaluate it with; nothing is logged. Arguments and errors as
     in ``load_data_and_model``."""
-    path = Path(model_file) / checkpoint.BEST if Path(model_file).is_dir() else Path(model_file)
+    path = checkpoint.find(model_file, checkpoint.BEST)
     state = checkpoint.load(path)
     config = Config(state["model"], state["dataset"], config_dict=state["options"])
     init_seed(config["seed"], config["reproducibility"])

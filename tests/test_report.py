@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from recbole_cfgdiff.errors import TrainingError
 from recbole_cfgdiff.experiment import figures
 from recbole_cfgdiff.experiment.report import report, write_sweep
-from recbole_cfgdiff.experiment.runs import RECORD, Run, write_spec
+from recbole_cfgdiff.experiment.runs import RECORD, Run, make_folder
 from recbole_cfgdiff.files import write_json
 
 CHROMIUM = shutil.which("chromium")
@@ -170,7 +170,7 @@ def test_failed_runs_and_unequal_effort_stand_above_the_tables(tmp_path):
 
 def failed_run(output: Path) -> Run:
     run = Run("F", "F", "toy", 2020, {}, "shipped YAML")
-    write_spec(run, run.folder(output))
+    make_folder(run, run.folder(output))
     record = {"dataset": "toy", "model": "F", "seed": 2020, "status": "failed", "error": "out of luck"}
     write_json(run.folder(output) / RECORD, {**record, "config_hash": run.config_hash})
     return run
