@@ -13,7 +13,7 @@ from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import Section, notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
-from recbole_cfgdiff.experiment.summary import to_text
+from recbole_cfgdiff.experiment.summary import first_place, meaning_of_marks, to_text
 from recbole_cfgdiff.experiment.tune import BEST, has_space, plan_search, tune
 from recbole_cfgdiff.properties import find_config_file
 
@@ -102,8 +102,10 @@ def compare(
 def _say_report(results: Results, sections: Sequence[Section], output: Path, say: Callable[[str], None]) -> None:
     """The tables, the notes, and where the rest is."""
     for section in sections:
-        say(f"\n{section.summary.dataset}, test, mean ± standard deviation; *: differs from the best of the others")
+        say(f"\n{section.summary.dataset}, test, mean ± standard deviation over the seeds")
         say(to_text(section.summary, section.metrics[0]))
+        say(meaning_of_marks(section.summary))
+        say(f"\n{first_place(section.summary, section.metric)}")
     for note in notes(results, sections):
         say(f"note: {note}")
     say(f"\nreport: {output / 'report.html'}")

@@ -86,9 +86,19 @@ def do_by_ray(search: Search, make_trial: MakeTrial, table: TrialTable, cluster:
         _run(_make_searcher(search, make_trial, table, journal, begun), table, cluster, begun)
     best, score = table.the_best()
     for folder in _checkpoints(table.output, best.number):
-        if math.isclose(load(folder / BEST)["best_valid_result"][table.metric], score):
+        if math.isclose(_score_of(folder / BEST, table.metric), score):
             return folder
     raise TrainingError(f"{table.output / RAY_FOLDER}: no weights of {best.run.label} have its {table.metric}, {score}")
+
+
+def _score_of(path: Path, metric: str) -> float:
+    """The validation score of a checkpoint's weights; NaN if it is damaged."""
+    try:
+        result = load(path).get("best_valid_result")
+    except ConfigError:
+        return math.nan
+    score = result.get(metric) if isinstance(result, dict) else None
+    return score if isinstance(score, float) else math.nan
 
 
 def _run(searcher: Any, table: TrialTable, cluster: Cluster, begun: list[Trial]) -> None:
