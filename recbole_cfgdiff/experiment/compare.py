@@ -15,6 +15,7 @@ from recbole_cfgdiff.experiment.report import Section, notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
 from recbole_cfgdiff.experiment.summary import first_place, meaning_of_marks, to_text
 from recbole_cfgdiff.experiment.tune import BEST, has_space, plan_search, tune
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import find_config_file
 
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -32,6 +33,7 @@ def parse_variants(models: str) -> list[Variant]:
         if not model:
             raise ConfigError(f"models: expected names such as CFGDiffRec,MultVAE,EASE:mine.yaml, got {models!r}")
         label = f"{model}:{Path(config_file).stem}" if config_file else model
+        check_name("models", label)
         variants.append(Variant(label, model, {}, (config_file,) if config_file else ()))
     return variants
 

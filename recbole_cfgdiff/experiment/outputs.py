@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,9 @@ class OutputFolder:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._lock.release()
         if isinstance(error, OSError):
-            told = f"output: {error.filename or self.path}: {error.strerror or error}"
-            if any(self.path.glob(_RUN.format(RECORD))):
-                raise TrainingError(f"{told}; what is done stays, and the same command goes on from there") from error
-            raise ConfigError(told) from error
+            is_begun = any(self.path.glob(_RUN.format(RECORD)))
+            with told_if_not_written(self.path, TrainingError if is_begun else ConfigError):
+                raise error
 
     def _is_an_experiments(self) -> bool:
         """Whether it is empty or has runs, of which each knows by itself whether it is this experiment's."""
@@ -90,6 +90,21 @@ class OutputFolder:
                 raise ConfigError(
                     f"output: {self.path} is another experiment's, with {name}{told}; choose another folder"
                 )
+
+
+@contextmanager
+def told_if_not_written(path: Path, kind: type[Exception]) -> Iterator[None]:
+    """Turn an error of the system into one that names the file, in ``path`` if it does not say.
+
+    Args:
+        path: folder that is written.
+        kind: ``TrainingError`` where what was done before stays.
+    """
+    try:
+        yield
+    except OSError as error:
+        stays = "; what is done stays, and the same command goes on from there" if kind is TrainingError else ""
+        raise kind(f"output: can't write {error.filename or path}: {error.strerror or error}{stays}") from error
 
 
 def check_output(path: Path) -> None:

@@ -22,6 +22,7 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.escape import file_name, one_line
 from recbole_cfgdiff.experiment.rankings import require_rankings
 from recbole_cfgdiff.files import read_json, remove_left_overs, write_json
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.run_options import DATA_AND_METRICS
 
@@ -150,6 +151,7 @@ def make_runs(
             value that only the model itself checks, when it is made, is found by its run.
     """
     options = options or {}
+    check_names(datasets, config_files)
     if n_seeds < 1:
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
     labels = (file_name(variant.label).lower() for variant in variants)
@@ -179,6 +181,18 @@ def make_runs(
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
         for variant, config, hyperparameters in planned
     ]
+
+
+def check_names(datasets: Sequence[str], config_files: Sequence[str]) -> None:
+    """Check the names that reach tables and the names of files.
+
+    Raises:
+        ConfigError: on one with control characters, a line break, or ``-`` or ``=`` at its beginning.
+    """
+    for name in datasets:
+        check_name("dataset", name)
+    for path in config_files:
+        check_name("config_files", Path(path).name)
 
 
 def _check_fits_an_experiment(config: Config) -> None:

@@ -18,11 +18,12 @@ from recbole_cfgdiff.experiment.figures import search_progress
 from recbole_cfgdiff.experiment.outputs import OutputFolder
 from recbole_cfgdiff.experiment.progress import Progress
 from recbole_cfgdiff.experiment.ray_trials import Cluster, connected, do_by_ray, import_ray, trials_at_a_time
-from recbole_cfgdiff.experiment.runs import Run, check_data, options_of
+from recbole_cfgdiff.experiment.runs import Run, check_data, check_names, options_of
 from recbole_cfgdiff.experiment.search import Search, check_algorithm, make_search
 from recbole_cfgdiff.experiment.search_space import Range, boundary_values, read_space
 from recbole_cfgdiff.experiment.trials import TRIALS, MakeTrial, Trial, TrialTable, do_in_turn
 from recbole_cfgdiff.files import write_text
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.quick_start import load_trained
 
@@ -119,6 +120,9 @@ def plan_search(
             range are tried.
     """
     check_algorithm(algorithm)
+    check_names([dataset], config_files)
+    if params_file:
+        check_name("params_file", params_file.name)
     path = params_file or _shipped_space(resolve_model(model).__name__)
     space = read_space(path)
     if max_evals is not None and max_evals < 1:
