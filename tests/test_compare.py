@@ -18,8 +18,7 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment import tune as tune_module
 from recbole_cfgdiff.experiment.compare import parse_variants
 from recbole_cfgdiff.experiment.outputs import OutputFolder
-from recbole_cfgdiff.experiment.pool import _duration, _Progress
-from recbole_cfgdiff.experiment.runs import Run, make_runs
+from recbole_cfgdiff.experiment.runs import make_runs
 from recbole_cfgdiff.experiment.sweep import parse_scales
 from recbole_cfgdiff.quick_start import run
 
@@ -268,22 +267,6 @@ def test_settings_are_tuned_by_validation_where_test_disagrees(contrary, command
 def test_the_first_complete_table_is_there_early(tiny):
     runs = make_runs(parse_variants("Pop,EASE"), ["tiny"], 2)
     assert [(made.label, made.seed) for made in runs] == [("Pop", 2020), ("EASE", 2020), ("Pop", 2021), ("EASE", 2021)]
-
-
-def test_time_left_is_estimated_by_the_same_variant():
-    runs = [Run(label, label, "d", seed, {}, "") for seed in (1, 2, 3) for label in ("fast", "slow")]
-    lines = []
-    progress = _Progress([], runs, 2, lines.append)
-    record = {"status": "ended", "valid_metric": "ndcg@10", "test": {"ndcg@10": 0.125}}
-    progress.ended(runs[0], record, 10)
-    progress.ended(runs[1], record, 100)
-    assert lines[2] == "[2/6] slow on d, seed 1: ended, test ndcg@10 0.1250 (1 min 40 s; about 1 min 50 s left)"
-    again = _Progress(
-        [(runs[1], {"training_seconds": 90, "inference_seconds": 10})], [runs[3], runs[5]], 1, lines.append
-    )
-    again.ended(runs[3], record, 200)
-    assert lines[3] == "3 runs, 1 at a time; 1 are there already" and "about 2 min 30 s left" in lines[4]
-    assert [_duration(seconds) for seconds in (5, 65, 3700)] == ["5 s", "1 min 5 s", "1 h 1 min"]
 
 
 def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):

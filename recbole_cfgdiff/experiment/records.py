@@ -212,7 +212,7 @@ def _check_files(run: Run, record: dict[str, Any], folder: Path) -> None:
             raise Damaged(f"{folder / name}: it is not as it was written")
     if run.is_tested:
         longest = max(split_metric(name)[1] for name in (*record["test"], *record["beyond_accuracy"]))
-        if Ranking.load(folder / TEST).items.shape[1] < longest:
+        if _read_ranking(folder / TEST).items.shape[1] < longest:
             raise Damaged(f"{folder / TEST}: its lists are shorter than {longest} items")
         if record["valid_metric"] not in record["test"]:
             raise Damaged(f"{folder / RECORD}: {record['valid_metric']} is not among its metrics")
@@ -220,6 +220,13 @@ def _check_files(run: Run, record: dict[str, Any], folder: Path) -> None:
         read_curve(folder / CURVE)
     if run.is_tested and (folder / SWEEP).exists():
         _check_sweep(run, record, folder / SWEEP)
+
+
+def _read_ranking(path: Path) -> Ranking:
+    try:
+        return Ranking.load(path)
+    except ConfigError as error:
+        raise Damaged(str(error)) from error
 
 
 def _check_sweep(run: Run, record: dict[str, Any], path: Path) -> None:

@@ -110,6 +110,7 @@ def _resume(run: Run, folder: Path, say: Callable[[str], None]) -> tuple[Prepare
     try:
         for name in (checkpoint.LAST, checkpoint.BEST):
             check_is_of(run, checkpoints / name)
+        read_curve(folder / CURVE)  # without it the seconds before are not known
         prepared = _prepare(run, folder, resume=str(checkpoints))
         return prepared, LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
     except Exception as error:  # whatever damage makes the reader stumble over; a mistake in the options comes again
