@@ -33,7 +33,8 @@ def parse_variants(models: str) -> list[Variant]:
         if not model:
             raise ConfigError(f"models: expected names such as CFGDiffRec,MultVAE,EASE:mine.yaml, got {models!r}")
         label = f"{model}:{Path(config_file).stem}" if config_file else model
-        check_name("models", label)
+        for part in filter(None, (model, Path(config_file).name)):
+            check_name("models", part)
         variants.append(Variant(label, model, {}, (config_file,) if config_file else ()))
     return variants
 

@@ -3,6 +3,7 @@ that it is shown as it is and nothing in it is taken for a command, a formula or
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import html
 import re
@@ -72,7 +73,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV file. Text that a spreadsheet would take for a formula gets an apostrophe before it, which
     ``read_table`` takes away again; numbers are as they are."""
     marked = table.rename(columns=_marked).apply(lambda column: column.map(_marked))
-    write_text(path, marked.to_csv(index=False))
+    text = marked.to_csv(index=False)
+    # A carriage return ends a row, too, but for Python's writer it is a character like any other.
+    write_text(path, marked.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text)
 
 
 def read_table(path: Path) -> pd.DataFrame:
