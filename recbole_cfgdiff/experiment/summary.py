@@ -212,16 +212,17 @@ def _how_far_it_holds(row: pd.Series) -> str:
     if row["seeds"] == 1:
         but = "but" if is_above_chance else "and"
         return f"{over_users}, {but} of other seeds one seed tells nothing: run more, as by --seeds=5"
+    seeds = f"each of the {row['seeds']} seeds"
     if row["same_sign"]:
-        return f"{over_users}, {'and' if is_above_chance else 'but'} has one sign with each of the {row['seeds']} seeds"
-    return f"{over_users}, {'but not' if is_above_chance else 'nor'} with each of the {row['seeds']} seeds"
+        return f"{over_users}, {'and' if is_above_chance else 'but'} has the same sign with {seeds}"
+    return f"{over_users}, {'but not' if is_above_chance else 'nor'} with {seeds}"
 
 
 def meaning_of_marks(summary: Summary) -> str:
     """What a mark in the tables means, for under them."""
     told = (
         "*: differs significantly from the best of the other models, the first from the second "
-        f"(p < {LEVEL:g} over users, corrected over the models, and one sign with every seed); the mark is no error."
+        f"(p < {LEVEL:g} over users, corrected over the models, the same sign with every seed); the mark is no error."
     )
     is_single = (summary.models["seeds"] == 1).any()
     return told + " With one seed it says nothing of other seeds." * bool(is_single)
