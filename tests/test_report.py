@@ -159,6 +159,30 @@ def test_the_mean_curve_ends_where_the_first_seed_does():
     assert list(mean.get_xdata()) == [1, 2] and list(mean.get_ydata()) == [0.1, 0.3]
 
 
+def test_every_entry_of_a_legend_has_a_line_or_a_point():
+    curve = pd.DataFrame({"epoch": [0, 1, 2], "valid_score": [0.1, 0.3, 0.9]})
+    drawing = figures.learning_curves(
+        {"A": [curve] * 2, "once": [curve.iloc[:1]] * 2}, ["A", "once", "none"], "m", "toy"
+    )
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["A", "once"]
+    level = drawing.figure.axes[0].lines[-1]
+    assert level.get_linestyle() == ":" and list(level.get_ydata()) == [0.1, 0.1] and list(level.get_xdata()) == [0, 1]
+
+
+def test_groups_of_few_are_hollow():
+    table = pd.DataFrame({"group": ["0", "1-5", "6-10"], "members": [29, 30, 1], "value": [0.1, 0.2, 0.3]})
+    drawing = figures.by_group({"A": table}, "x", "y", "name", "caption")
+    (hollow,) = drawing.figure.axes[0].collections
+    assert hollow.get_offsets().tolist() == [[0, 0.1], [2, 0.3]]
+    assert hollow.get_facecolor().tolist() == [[1, 1, 1, 1]]
+
+
+def test_hollow_marks_are_said(page):
+    text = page.read_text(encoding="utf-8")
+    assert "recall@2 by history length on toy; hollow: fewer than 30." in text
+    assert "recall@2 by popularity of the target on toy." in text  # of 40 targets
+
+
 def test_no_two_of_many_models_look_the_same():
     labels = [f"m{index}" for index in range(20)]
     table = pd.DataFrame({"model": labels, "training_seconds": 1.0, "x": 0.5})

@@ -1,5 +1,6 @@
 """Search spaces and the search."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -321,3 +322,35 @@ def test_a_score_that_is_not_finite_is_a_failure(tiny, monkeypatch):
     with pytest.raises(TrainingError, match="no trial of 2 ended of itself; the first error: nothing was validated"):
         tune("DiffRec", tiny, Path("out"), space_file("steps choice [5, 6]\n"), "exhaustive")
     assert not Path("out/best.yaml").exists()
+
+
+@pytest.mark.parametrize(("options", "extra"), [(["--algo=random"], "tune"), (["--tool=ray"], "ray")])
+def test_what_is_not_installed_is_told_before_anything_is_built(options, extra, monkeypatch, empty_folder, capfd):
+    for package in ("hyperopt", "ray"):
+        monkeypatch.setitem(sys.modules, package, None)
+    arguments = ["tune", "--model=DiffRec", "--dataset=nowhere", "--params_file=none.hyper", *options]
+    assert cli.main(arguments) == 2
+    error = capfd.readouterr().err
+    assert f'pip install "recbole-cfgdiff[{extra}]"' in error and error.count("\n") == 1
+
+
+def test_the_chosen_weights_are_made_again_if_they_are_damaged(tiny):
+    path = space_file("dropout_prob choice [0.1, 0.2]\n")
+    lines = []
+
+    def search():
+        return tune("DiffRec", tiny, Path("out"), path, "exhaustive", None, (), {"epochs": 1}, say=lines.append)
+
+    before = search()
+    assert "1 run of" not in lines[1] and "about" in lines[0] and "left" in lines[0]
+    (best,) = Path("out").rglob("best.pth")
+    for damage in (lambda: best.write_bytes(best.read_bytes()[:1000]), best.unlink):
+        damage()
+        lines.clear()
+        assert search() == before
+        assert len([line for line in lines if "best.pth" in line and "is done again" in line]) == 1
+    (record, *_) = Path("out").rglob("record.json")
+    record.write_text("{")
+    lines.clear()
+    assert search() == before
+    assert [line for line in lines if line.startswith(f"damaged: {record}")]

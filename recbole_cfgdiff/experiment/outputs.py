@@ -79,10 +79,9 @@ class OutputFolder:
             if not isinstance(known, dict):
                 raise ValueError(f"expected options, found {type(known).__name__}")
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"output: {path} is damaged: {error}; choose another folder, or remove that file to go on with the "
-                "runs that are of this command"
-            ) from error
+            has_runs = any(self.path.glob(_RUN.format(SPEC)))
+            hint = ", or remove that file to go on with the runs that are of this command" if has_runs else ""
+            raise ConfigError(f"output: {path} is damaged: {error}; choose another folder{hint}") from error
         for name in {**known, **self._identity}:
             before, now = known.get(name), self._identity.get(name)
             if before != now:

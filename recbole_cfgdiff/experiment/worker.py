@@ -49,6 +49,7 @@ from recbole_cfgdiff.files import write_json, write_text
 from recbole_cfgdiff.quick_start import Prepared, prepare
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
+_SECONDS_BETWEEN_WORDS = 1.0  # writing takes time, too
 AfterValidation = Callable[["LearningCurve"], None]
 
 
@@ -284,7 +285,7 @@ def main(folder: Path) -> int:
     """Do the run of ``folder`` and write its record; the exit status is 0 also of a run that failed on its own."""
     _end_with_parent()
     silence_recbole_deprecations()
-    run, note = read_spec(folder), ""
+    run, note, told_at = read_spec(folder), "", 0.0
 
     def say(text: str) -> None:
         nonlocal note
@@ -293,6 +294,10 @@ def main(folder: Path) -> int:
         write_json(folder / PROGRESS, asdict(Told(note)))
 
     def tell(curve: LearningCurve) -> None:
+        nonlocal told_at
+        if time.monotonic() < told_at + _SECONDS_BETWEEN_WORDS:
+            return
+        told_at = time.monotonic()
         write_json(folder / PROGRESS, asdict(Told(note, curve.epochs, curve.most_epochs, curve.seconds())))
 
     record = provenance(run) | attempt(run, folder, tell, say)
