@@ -16,6 +16,7 @@ from recbole_cfgdiff.files import in_one_piece
 
 BEST = "best.pth"
 LAST = "last.pth"
+FOLDER = "checkpoint"  # of a run within the folder of a run of an experiment
 
 # What a checkpoint has, and of which type; training goes on from the second part.
 _CONTENT: dict[str, Any] = {"model": str, "dataset": str, "options": dict, "state_dict": dict, "other_parameter": dict}
@@ -51,6 +52,27 @@ def save(state: dict[str, Any], path: Path) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+
+
+def find(run: str | Path, name: str) -> Path:
+    """The checkpoint that is meant by a run.
+
+    Args:
+        run: the folder of a run, also of one within an experiment, or a checkpoint itself.
+        name: ``BEST`` or ``LAST``, which is taken of a folder.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    path = Path(run)
+    if not path.is_dir():
+        return path
+    for folder in (path, path / FOLDER):
+        if (folder / name).is_file():
+            return folder / name
+    ended = any((folder / BEST).is_file() for folder in (path, path / FOLDER))
+    hint = "; the run has ended, and only its best epoch was kept" if ended else ""
+    raise ConfigError(f"checkpoint {path}: expected {name} in it, or in its folder {FOLDER}{hint}")
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

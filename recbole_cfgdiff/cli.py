@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import sys
@@ -27,7 +28,7 @@ from recbole_cfgdiff.data.sources import (
     check_encoding,
     open_source,
 )
-from recbole_cfgdiff.errors import ConfigError, TrainingError, describe_refusal, reported_as_training_error
+from recbole_cfgdiff.errors import ConfigError, TrainingError, describe_refusal, nearest, reported_as_training_error
 from recbole_cfgdiff.files import remove_left_overs
 from recbole_cfgdiff.names import check_name, check_path
 
@@ -134,11 +135,11 @@ _OF_ONE_SOURCE = {
 
 def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all of them."
-    parser.add_argument("--models", required=True, help="names, as CFGDiffRec,MultVAE:mine.yaml,EASE")
-    parser.add_argument("--dataset", required=True, help="a data set, or several separated by commas")
+    parser.add_argument("--models", help="names, as CFGDiffRec,MultVAE:mine.yaml,EASE")
+    parser.add_argument("--dataset", help="a data set, or several separated by commas")
     parser.add_argument("--config_files", default="", help='YAML files for all models: "a.yaml b.yaml"')
     parser.add_argument("--sweep_scales", help="guidance scales at which guided models are also evaluated: 0,0.5,1")
-    parser.add_argument("--tune-budget", type=int, default=0, help="trials to tune each model by first (0)")
+    parser.add_argument("--tune-budget", "--tune_budget", type=int, default=0, help="trials to tune each model (0)")
     _add_experiment_arguments(parser, seeds=5)
 
 
@@ -150,21 +151,21 @@ def _add_experiment_arguments(parser: argparse.ArgumentParser, seeds: int) -> No
 
 def _add_reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all runs."
-    parser.add_argument("--table", type=int, required=True, help="2 or 3")
-    parser.add_argument("--setting", required=True, help="ml-1m-clean, ml-1m-noisy, yelp-clean, amazon-office, ...")
+    parser.add_argument("--table", type=int, help="2 or 3")
+    parser.add_argument("--setting", help="ml-1m-clean, ml-1m-noisy, yelp-clean, amazon-office, ...")
     _add_experiment_arguments(parser, seeds=3)
 
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or its best.pth")
+    parser.add_argument("--checkpoint", type=Path, help="a run's folder, also of one of compare, or its best.pth")
     parser.add_argument("--guidance_scales", default="0,0.25,0.5,0.75,1,1.5,2,3,4", help="(%(default)s)")
     parser.add_argument("--output", type=Path, help="folder for sweep.csv and figures")
 
 
 def _add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Further --key=value options are RecBole's or the model's, as of a run."
-    parser.add_argument("--model", required=True, help="name of the model")
-    parser.add_argument("--dataset", required=True, help="name of the data set")
+    parser.add_argument("--model", help="name of the model")
+    parser.add_argument("--dataset", help="name of the data set")
     parser.add_argument("--params_file", type=Path, help="search space (properties/hyper/MODEL.hyper)")
     parser.add_argument("--tool", default="hyperopt", help="hyperopt: one trial at a time; ray: several (%(default)s)")
     parser.add_argument("--algo", default="bayes", help="exhaustive, random or bayes (%(default)s)")
@@ -172,14 +173,37 @@ def _add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_files", default="", help='YAML files: "a.yaml b.yaml"')
     parser.add_argument("--output", type=Path, help="folder of the search, also to continue it (results/...)")
     parser.add_argument("--address", help="ray: of a running cluster, HOST:PORT or auto (this machine alone)")
-    parser.add_argument("--cpus-per-trial", type=int, default=1, help="ray: cores of a trial (%(default)s)")
-    parser.add_argument("--gpus-per-trial", type=float, default=0, help="ray: GPUs of a trial, such as 0.5 (0)")
+    parser.add_argument("--cpus-per-trial", "--cpus_per_trial", type=int, default=1, help="ray: cores of a trial (1)")
+    parser.add_argument("--gpus-per-trial", "--gpus_per_trial", type=float, default=0, help="ray: GPUs of a trial (0)")
+
+
+def _further_options(known: argparse.Namespace, rest: list[str], *needed: str) -> dict[str, str]:
+    """``parse_options``, of a command that has options of its own.
+
+    Raises:
+        ConfigError: also if one that is needed was not given, or if one of them is misspelt.
+    """
+    options = parse_options(rest)
+    for name in needed:
+        if not getattr(known, name):
+            similar = nearest(name, options)
+            hint = f" (is --{similar[0]} meant for it?)" if similar else ""
+            raise ConfigError(f"{name}: none given; add --{name}={name.upper()}{hint}")
+    for name in options:
+        if similar := nearest(name.replace("-", "_"), set(vars(known)) - {"command"}):
+            from recbole_cfgdiff.option_names import is_read
+
+            if not is_read(name):
+                raise ConfigError(f"unknown option {name}; did you mean --{similar[0]}?")
+    return options
 
 
 def _tune(known: argparse.Namespace, rest: list[str]) -> int:
-    options = parse_options(rest)
+    options = _further_options(known, rest, "model", "dataset")
+    from recbole_cfgdiff.config import Config
     from recbole_cfgdiff.experiment.ray_trials import Cluster
     from recbole_cfgdiff.experiment.tune import tune
+    from recbole_cfgdiff.unread_options import check_all_are_read
 
     silence_recbole_deprecations()
     output = known.output or Path("results") / f"tune-{known.model}-{known.dataset}"
@@ -190,14 +214,15 @@ def _tune(known: argparse.Namespace, rest: list[str]) -> int:
     if known.tool == "hyperopt" and cluster != Cluster():
         raise ConfigError("address, cpus_per_trial and gpus_per_trial are options of --tool=ray")
     by = cluster if known.tool == "ray" else None
+    check_all_are_read([Config(known.model, known.dataset, files, options)])
     tune(known.model, known.dataset, output, known.params_file, known.algo, known.max_evals, files, options, by)
     return 0
 
 
 def _compare(known: argparse.Namespace, rest: list[str]) -> int:
-    options = parse_options(rest)
-    if "model" in options:
+    if "model" in parse_options(rest):
         raise ConfigError("model: compare takes its models by --models=A,B")
+    options = _further_options(known, rest, "models", "dataset")
     from recbole_cfgdiff.experiment.compare import GUIDANCE_SCALES, compare
     from recbole_cfgdiff.experiment.sweep import parse_scales
 
@@ -210,7 +235,7 @@ def _compare(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _reproduce(known: argparse.Namespace, rest: list[str]) -> int:
-    options = parse_options(rest)
+    options = _further_options(known, rest, "table", "setting")
     from recbole_cfgdiff.experiment.reproduce import reproduce
 
     silence_recbole_deprecations()
@@ -220,20 +245,24 @@ def _reproduce(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
-    if rest:
-        raise ConfigError(f"sweep does not know {rest[0]}")
-    if known.output and known.output.exists() and not known.output.is_dir():
-        raise ConfigError(f"output: {known.output} is a file; expected a folder")
+    if unknown := [*_further_options(known, rest, "checkpoint")]:
+        raise ConfigError(f"sweep does not know --{unknown[0]}")
+    from recbole_cfgdiff.experiment.outputs import check_output, told_if_not_written
     from recbole_cfgdiff.experiment.report import write_sweep
     from recbole_cfgdiff.experiment.sweep import effects_of, parse_scales, sweep_checkpoint
 
+    if known.output:
+        check_output(known.output)
+        with told_if_not_written(known.output, ConfigError):
+            known.output.mkdir(parents=True, exist_ok=True)
     silence_recbole_deprecations()
     table, prepared = sweep_checkpoint(known.checkpoint, parse_scales(known.guidance_scales))
     columns = effects_of(prepared)
     print(tabulate(table[["part", "guidance_scale", *columns]], headers="keys", showindex=False, floatfmt=".4f"))
     if known.output:
         remove_left_overs(known.output)
-        write_sweep(table, prepared.config["model"], prepared.config["dataset"], columns, known.output)
+        with told_if_not_written(known.output, TrainingError):
+            write_sweep(table, prepared.config["model"], prepared.config["dataset"], columns, known.output)
         print(f"\nall metrics and figures: {known.output}")
     return 0
 
@@ -386,14 +415,18 @@ def _fail(message: object, status: int) -> int:
 
 
 def parse_options(arguments: Sequence[str]) -> dict[str, str]:
-    """Read ``--key=value`` arguments.
+    """Read ``--key=value`` and ``--key value`` arguments.
 
     Raises:
         ConfigError: on an argument of another form, or on two values for one key.
     """
     options: dict[str, str] = {}
-    for argument in arguments:
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
         key, equals, value = argument[2:].partition("=")
+        if not equals and left and _is_value(left[0]):
+            equals, value = "=", left.pop(0)
         if not argument.startswith("--") or not equals or not key:
             hint = f"; write {argument}=VALUE" if argument.startswith("--") and key and not equals else ""
             raise ConfigError(f"expected --key=value, got {argument}{hint}")
@@ -401,6 +434,11 @@ def parse_options(arguments: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--{key} is given twice: {options[key]} and {value}")
         options[key] = value
     return options
+
+
+def _is_value(argument: str) -> bool:
+    """Whether an argument can be the value of the one before: all that is no option itself, also a negative number."""
+    return not argument.startswith("-") or re.fullmatch(r"-[\d.][\d.e+-]*", argument) is not None
 
 
 def result_table(result: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ def folder_in_one_piece(target: Path) -> Iterator[Path]:
     """
     unfinished = _unfinished(target)
     with errors_name(target):
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed and had this one's number
+        remove(unfinished)  # of a process that was killed and had this one's number
         unfinished.mkdir()
         try:
             yield unfinished
@@ -93,6 +93,7 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
         OSError: if it can't be made.
     """
     folder = _unfinished(beside)
+    remove(folder)  # as above
     folder.mkdir()
     try:
         yield folder
@@ -104,13 +105,13 @@ def remove_left_overs(folder: Path) -> None:
     """Remove what processes of this machine that are gone have left unfinished in a folder."""
     for path, match in _all_unfinished(folder):
         if match["host"] == _host() and not _is_alive(int(match["process"])):
-            _remove(path)
+            remove(path)
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove whatever is unfinished in a folder in which no other process works."""
     for path, _ in _all_unfinished(folder):
-        _remove(path)
+        remove(path)
 
 
 def _all_unfinished(folder: Path) -> list[tuple[Path, re.Match[str]]]:
@@ -118,7 +119,8 @@ def _all_unfinished(folder: Path) -> list[tuple[Path, re.Match[str]]]:
     return [(path, match) for path in paths if (match := _UNFINISHED.fullmatch(path.name))]
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -164,3 +166,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write plain values."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path, most_bytes: int = 2**24) -> Any:
+    """Read plain values that another program may have written.
+
+    Raises:
+        OSError: if it can't be read.
+        ValueError: if it is no JSON file, or a larger one than ``most_bytes``.
+    """
+    if not path.is_file():
+        raise ValueError("expected a file")
+    if path.stat().st_size > most_bytes:
+        raise ValueError(f"expected at most {most_bytes:,} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("expected no values as deep as these") from error

@@ -60,6 +60,12 @@ def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
     return sorted(foreign)
 
 
+def is_read(name: str) -> bool:
+    """Whether anything, of RecBole or here, reads an option of that name."""
+    known = _general_names() | _other_models_names() | _names_read_under(Path(__file__).parent)
+    return name in known or name in _names_read_under(RECBOLE_ROOT)
+
+
 def _unknown(what: str, unknown: list[str], known: set[str]) -> ConfigError:
     hints = []
     for name in unknown:

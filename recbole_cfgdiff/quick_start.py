@@ -33,7 +33,7 @@ from recbole_cfgdiff.kept_data import keep_or_check
 from recbole_cfgdiff.restoring import load_model_state
 from recbole_cfgdiff.run_folder import run_folder
 from recbole_cfgdiff.run_options import DATA_AND_METRICS, ROWS
-from recbole_cfgdiff.trainer import get_trainer, last_checkpoint, run_dir_of
+from recbole_cfgdiff.trainer import get_trainer, run_dir_of
 from recbole_cfgdiff.unread_options import check_all_are_read
 
 _RESULT = "result.json"
@@ -283,7 +283,7 @@ def _prepare(config: Config) -> Prepared:
     logger.info(trainer.model)
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
-        trainer.resume_checkpoint(last_checkpoint(config["resume"]))
+        trainer.resume_checkpoint(checkpoint.find(config["resume"], checkpoint.LAST))
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
@@ -316,14 +316,15 @@ def _make_config(
         return config
     if config_file_list:
         raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
-    state = checkpoint.load(last_checkpoint(str(resume)))
+    path = checkpoint.find(str(resume), checkpoint.LAST)
+    state = checkpoint.load(path)
     given_model = resolve_model(model).__name__ if model else None
     for name, given in (("model", given_model), ("dataset", dataset)):
         if given and given != state[name]:
             raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
     # On the same device: that of the process is set by the first, on CUDA for good.
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
-    before, config = (_config_of(state, last_checkpoint(str(resume)), changes) for changes in (device, options))
+    before, config = (_config_of(state, path, changes) for changes in (device, options))
     check_all_are_read([config], names=options)
     for name in (*DATA_AND_METRICS, *ROWS):
         if str(config[name]).lower() != str(before[name]).lower():
@@ -420,7 +421,8 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
     """Load a trained model with its data; the counterpart of ``recbole.quick_start.load_data_and_model``.
 
     Args:
-        model_file: a run's folder, whose best epoch is loaded, or a ``best.pth`` or ``last.pth``.
+        model_file: a run's folder, also of one of ``compare``, whose best epoch is loaded, or a ``best.pth`` or
+            ``last.pth``.
 
     Returns:
         config, model (in evaluation mode), data set, training, validation and test loader.
@@ -444,7 +446,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Config, Any, Any, Any, 
 def load_trained(model_file: str | Path) -> Prepared:
     """Load a trained model with its data and a trainer to evaluate it with; nothing is logged. Arguments and errors as
     in ``load_data_and_model``."""
-    path = Path(model_file) / checkpoint.BEST if Path(model_file).is_dir() else Path(model_file)
+    path = checkpoint.find(model_file, checkpoint.BEST)
     state = checkpoint.load(path)
     config = _config_of(state, path)
     init_seed(config["seed"], config["reproducibility"])

@@ -279,16 +279,10 @@ def run_dir_of(config: Any) -> Path:
     """The folder of the run: the one that it resumes, or one below ``checkpoint_dir``, whose name is made up and kept
     as ``run_name`` if none is given."""
     if config["resume"]:
-        return last_checkpoint(config["resume"]).parent
+        return checkpoint.find(config["resume"], checkpoint.LAST).parent
     if not config["run_name"]:
         config["run_name"] = _make_run_name(config)
     return Path(config["checkpoint_dir"]) / str(config["run_name"])
-
-
-def last_checkpoint(resume: str | Path) -> Path:
-    """The ``last.pth`` of a run's folder, or the file itself."""
-    path = Path(resume)
-    return path / checkpoint.LAST if path.is_dir() else path
 
 
 def _make_run_name(config: Any) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recbole_cfgdiff.experiment.rankings import Ranking
-from recbole_cfgdiff.experiment.runs import CURVE, RECORD, SWEEP, TEST, Run, write_spec
+from recbole_cfgdiff.experiment.runs import CURVE, RECORD, SWEEP, TEST, Run, make_folder
 from recbole_cfgdiff.files import write_json
 
 
@@ -30,14 +31,24 @@ def write_run(output: Path, label: str, seed: int, hits: list[int], hyperparamet
     """An ended run of which ``hits`` says whom it served, with everything that a run leaves."""
     run = Run(label, label, "toy", seed, {"epochs": 1}, hyperparameters, (0.0, 1.0))
     folder = run.folder(output)
-    write_spec(run, folder)
+    make_folder(run, folder)
     ranking_of_hits(hits).save(folder / TEST)
     share = sum(hits) / len(hits)
-    record = {
-        "dataset": "toy",
-        "model": label,
-        "seed": seed,
-        "hyperparameters": hyperparameters,
+    write_json(folder / RECORD, record_of(run, share))
+    (folder / CURVE).write_text("epoch,seconds,train_loss,valid_score\n0,1,9.0,0.1\n1,2,8.0,0.2\n")
+    columns = "part,guidance_scale,recall@2,itemcoverage@2,averagepopularity@2,novelty@2"
+    rows = [f"{part},{scale},{share + scale / 10},0.5,20,3" for part in ("valid", "test") for scale in (0.0, 1.0)]
+    (folder / SWEEP).write_text("\n".join([columns, *rows]) + "\n")
+    return run
+
+
+def record_of(run: Run, share: float) -> dict[str, Any]:
+    """The record of a run that ended with recall ``share``."""
+    return {
+        "dataset": run.dataset,
+        "model": run.label,
+        "seed": run.seed,
+        "hyperparameters": run.hyperparameters,
         "config_hash": run.config_hash,
         "versions": "recbole=1.2.1",
         "git_commit": "0123456789ab",
@@ -46,16 +57,10 @@ def write_run(output: Path, label: str, seed: int, hits: list[int], hyperparamet
         "valid": {"recall@2": share},
         "test": {"recall@2": share, "recall@1": share},
         "beyond_accuracy": dict.fromkeys(("itemcoverage@2", "averagepopularity@2", "giniindex@2", "novelty@2"), 0.5),
-        "training_seconds": 2.0 + seed,
+        "training_seconds": 2.0 + run.seed,
         "inference_seconds": 0.5,
         "epochs": 3,
         "parameters": 12345,
         "peak_memory_mb": 300.5,
         "valid_metric": "recall@2",
     }
-    write_json(folder / RECORD, record)
-    (folder / CURVE).write_text("epoch,seconds,train_loss,valid_score\n0,1,9.0,0.1\n1,2,8.0,0.2\n")
-    columns = "part,guidance_scale,recall@2,itemcoverage@2,averagepopularity@2,novelty@2"
-    rows = [f"{part},{scale},{share + scale / 10},0.5,20,3" for part in ("valid", "test") for scale in (0.0, 1.0)]
-    (folder / SWEEP).write_text("\n".join([columns, *rows]) + "\n")
-    return run

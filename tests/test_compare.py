@@ -1,5 +1,6 @@
 """``compare``, ``sweep`` and what they refuse, on the tiny data set."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,17 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
+from experiments import write_run
 
-from recbole_cfgdiff import cli
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff import checkpoint, cli
+from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.experiment import tune as tune_module
 from recbole_cfgdiff.experiment.compare import parse_variants
 from recbole_cfgdiff.experiment.outputs import OutputFolder
-from recbole_cfgdiff.experiment.pool import _duration, _Progress
-from recbole_cfgdiff.experiment.runs import Run, make_runs
+from recbole_cfgdiff.experiment.runs import make_runs
 from recbole_cfgdiff.experiment.sweep import parse_scales
-from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.quick_start import load_data_and_model, run
 
 AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -128,7 +130,14 @@ def test_a_killed_comparison_continues_to_the_tables_of_an_unbroken_one(tiny):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models=CFGDiffRec,MultVEA", "--dataset=tiny"], "unknown model MultVEA"),
+        (["--models=CFGDiffRec,MultVEA", "--dataset=tiny"], "unknown model MultVEA; nearest: MultVAE"),
+        (["--models=CFGDifRec", "--dataset=tiny"], "nearest: CFGDiffRec"),
+        (["--models=Pop", "--dataset=tinny"], "nearest: tiny"),
+        (["--modles=Pop", "--dataset=tiny"], "models: none given; add --models=MODELS (is --modles meant for it?)"),
+        (["--models=Pop"], "dataset: none given; add --dataset=DATASET"),
+        (["--models=Pop", "--dataset=tiny", "--sedes=3"], "unknown option sedes; did you mean --seeds?"),
+        (["--models=Pop", "--dataset=tiny", "--jbos", "3"], "unknown option jbos; did you mean --jobs?"),
+        (["--models=Pop", "--dataset=tiny", "--epochs"], "expected --key=value, got --epochs; write --epochs=VALUE"),
         (["--models=CFGDiffRec,,Pop", "--dataset=tiny"], "models: expected names"),
         (["--models=Pop", "--model=EASE", "--dataset=tiny"], "model: compare takes its models by --models=A,B"),
         (["--models=Pop,Pop", "--dataset=tiny"], "pop is given twice"),
@@ -174,6 +183,84 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="can't write into"), OutputFolder(tmp_path / "file" / "out", {}):
         pass
+
+
+def test_a_folder_that_can_not_be_written_any_more_is_told_and_what_is_done_stays(tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/summary.csv")
+    with pytest.raises(ConfigError, match=r"can't write out/summary\.csv: No space"), OutputFolder(tmp_path, {}):
+        raise full
+    write_run(tmp_path, "A", 2020, [1, 0])
+    told = "No space left on device; what is done stays, and the same command goes on"
+    with pytest.raises(TrainingError, match=told), OutputFolder(tmp_path, {}):
+        raise full
+
+
+def test_a_report_that_can_not_be_written_is_one_line_and_the_same_command_goes_on(tiny, command):
+    arguments = ("compare", "--models=Pop", "--dataset=tiny", "--seeds=1", "--output=out")
+    assert command(*arguments)[0] == 0
+    Path("out/summary.csv").unlink()
+    Path("out/summary.csv").mkdir()
+    status, out, err = command(*arguments)
+    assert status == 1 and err.startswith("error: output: can't write out/summary.csv: ") and err.count("\n") == 1
+    assert not [path for path in Path("out").iterdir() if path.name.startswith(".") and path.name != ".lock"]
+    Path("out/summary.csv").rmdir()
+    status, out, err = command(*arguments)
+    assert status == 0 and "1 are there already" in out
+
+
+def test_a_run_of_a_comparison_is_accepted_wherever_a_run_is(tiny, command, cli_run):
+    arguments = ("compare", "--models=CFGDiffRec", "--dataset=tiny", "--seeds=1", "--epochs", "2", "--output", "out")
+    assert command(*arguments)[0] == 0
+    folder = Path("out/runs/tiny/CFGDiffRec/2020")
+    weights = [
+        load_data_and_model(path)[1].state_dict()
+        for path in (folder, folder / "checkpoint", folder / "checkpoint" / "best.pth")
+    ]
+    assert all(
+        torch.equal(first, other) for each in weights for first, other in zip(weights[0].values(), each.values())
+    )
+    for path in (folder, folder / "checkpoint", folder / "checkpoint" / "best.pth"):
+        assert command("sweep", f"--checkpoint={path}", "--guidance_scales=0")[0] == 0
+    assert checkpoint.find(folder, "best.pth") == folder / "checkpoint" / "best.pth"
+    status, err = cli_run(f"--resume={folder}")
+    assert status == 2 and "the run has ended, and only its best epoch was kept" in err
+    shutil.copy(folder / "checkpoint" / "best.pth", folder / "checkpoint" / "last.pth")
+    assert cli_run(f"--resume={folder}", "--epochs=3")[0] == 0
+    status, err = cli_run("--resume=dataset/tiny")
+    assert status == 2 and "expected last.pth in it, or in its folder checkpoint" in err
+
+
+@pytest.fixture
+def cli_run(capfd):
+    """Run ``run_recbole_cfg.py`` with these arguments in this process: status, errors."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        return cli.run_main(arguments), capfd.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--epochs", "1"], {"epochs": "1"}),
+        (
+            ["--epochs=1", "--weight_decay", "-0.5", "--x", "-1e-3"],
+            {"epochs": "1", "weight_decay": "-0.5", "x": "-1e-3"},
+        ),
+        (["--metrics", "['NDCG']", "--a=b=c"], {"metrics": "['NDCG']", "a": "b=c"}),
+        (["--a="], {"a": ""}),
+    ],
+)
+def test_further_options_may_stand_apart_from_their_values(arguments, options):
+    assert cli.parse_options(arguments) == options
+
+
+@pytest.mark.parametrize("arguments", [["--a"], ["--a", "--b=1"], ["a"], ["--a=1", "b"], ["--a", "-b"], ["-a", "1"]])
+def test_options_without_a_value_or_a_name_are_refused(arguments):
+    with pytest.raises(ConfigError, match="expected --key=value, got "):
+        cli.parse_options(arguments)
 
 
 FINAL_FIT = "--config_files=properties/protocol/final_fit.yaml"
@@ -268,22 +355,6 @@ def test_settings_are_tuned_by_validation_where_test_disagrees(contrary, command
 def test_the_first_complete_table_is_there_early(tiny):
     runs = make_runs(parse_variants("Pop,EASE"), ["tiny"], 2)
     assert [(made.label, made.seed) for made in runs] == [("Pop", 2020), ("EASE", 2020), ("Pop", 2021), ("EASE", 2021)]
-
-
-def test_time_left_is_estimated_by_the_same_variant():
-    runs = [Run(label, label, "d", seed, {}, "") for seed in (1, 2, 3) for label in ("fast", "slow")]
-    lines = []
-    progress = _Progress([], runs, 2, lines.append)
-    record = {"status": "ended", "valid_metric": "ndcg@10", "test": {"ndcg@10": 0.125}}
-    progress.ended(runs[0], record, 10)
-    progress.ended(runs[1], record, 100)
-    assert lines[2] == "[2/6] slow on d, seed 1: ended, test ndcg@10 0.1250 (1 min 40 s; about 1 min 50 s left)"
-    again = _Progress(
-        [(runs[1], {"training_seconds": 90, "inference_seconds": 10})], [runs[3], runs[5]], 1, lines.append
-    )
-    again.ended(runs[3], record, 200)
-    assert lines[3] == "3 runs, 1 at a time; 1 are there already" and "about 2 min 30 s left" in lines[4]
-    assert [_duration(seconds) for seconds in (5, 65, 3700)] == ["5 s", "1 min 5 s", "1 h 1 min"]
 
 
 def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):

@@ -34,8 +34,8 @@ def space_file(text):
 
 def results(number):
     """What a trial has reported, of all its processes."""
-    path = Path(f"out/ray/trial-{number:03d}/result.json")
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    paths = sorted(Path("out/ray").glob(f"*/trial-{number:03d}/result.json"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
 def kill_once_it_has_reported(number, times):
@@ -65,7 +65,7 @@ def test_a_dead_worker_costs_its_trial_no_more_than_what_came_after_its_checkpoi
     assert epochs == sorted(epochs) and len(epochs) - len(set(epochs)) - 1 <= 2
     # What is kept is the run's end and its best epoch, which came after the restart, as of an unbroken run.
     # (The kill may leave the checkpoint that was just being written.)
-    kept = max(Path("out/ray/trial-001").glob("checkpoint_*/curve.csv"))
+    kept = max(Path("out/ray/1/trial-001").glob("checkpoint_*/curve.csv"))
     curve = pd.read_csv(kept)
     assert list(curve["epoch"]) == list(range(200)) and curve["valid_score"].idxmax() > 20
     assert checkpoint.load(kept.parent / "checkpoint" / "best.pth")["epoch"] == curve["valid_score"].idxmax()
@@ -75,7 +75,7 @@ def test_a_dead_worker_costs_its_trial_no_more_than_what_came_after_its_checkpoi
 
 def test_the_weights_of_another_score_are_not_tested(tiny, monkeypatch):
     monkeypatch.setattr(ray_trials, "load", lambda path: {"best_valid_result": {"ndcg@10": -1.0}})
-    with pytest.raises(TrainingError, match=r"these weights have ndcg@10 -1\.0, not the trial's"):
+    with pytest.raises(TrainingError, match=r"no weights of trial-001 have its ndcg@10"):
         tune("EASE", tiny, Path("out"), space_file("reg_weight choice [10]\n"), "exhaustive", cluster=Cluster())
     assert not Path("out/best.yaml").exists()
 
@@ -129,18 +129,59 @@ def test_a_killed_search_goes_on_and_a_failed_trial_is_recorded(tiny):
     for line in first.stdout:
         if line.startswith("[2/4]"):
             break
-    time.sleep(2.5)  # Ray writes down where a search is once a second
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     done = {number: results(number) for number in range(1, 5)}
     ended = [number for number, reported in done.items() if reported and reported[-1]["status"] != "stopped"]
+    for path in Path("out/ray/1").rglob("*.pkl"):  # Ray's, which somebody else may have written
+        path.write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
     trials = pd.read_csv("out/trials.csv")
     assert sorted(trials["trial"]) == [1, 2, 3, 4] and trials["learning_rate"].nunique() == 4
     assert "the training loss is" in trials.set_index("learning_rate").loc[1e30, "error"]
     assert len(ended) >= 2 and all(results(number) == done[number] for number in ended)
-    assert "Traceback" not in second.stderr
+    assert "Traceback" not in second.stderr and not Path("ran").exists()
+    assert {path.name for path in Path("out/ray").iterdir()} == {"1", "2"}
+    # Done once more, it takes everything from what was written down.
+    table = Path("out/trials.csv").read_bytes()
+    third = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert Path("out/trials.csv").read_bytes() == table
+    assert third.stdout.splitlines()[-2:] == second.stdout.splitlines()[-2:]
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint(tiny):
+    space_file("learning_rate choice [0.002]\n")
+    command, first = start("--epochs=300", "--stopping_step=1000")
+    deadline = time.monotonic() + PATIENCE
+    while len(results(1)) < 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    before = results(1)[-1]["epochs"]
+    subprocess.run(command, capture_output=True, check=True)
+    again = [json.loads(line)["epochs"] for line in Path("out/ray/2/trial-001/result.json").read_text().splitlines()]
+    assert 15 < again[0] <= before + 1 and again[-1] == 300
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[1]",
+        '[{"suggested": 2}]',
+        '[{"suggested": 1}, {"suggested": 1}]',
+        '[{"over": 1, "record": {}}]',
+        '[{"suggested": 1}, {"over": 1, "record": {"status": "ended"}}]',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_journal_is_told(content, tmp_path):
+    path = tmp_path / "search.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"search.json: damaged: .*; remove it to start the search"):
+        ray_trials._Journal(path)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +226,4 @@ def test_a_trial_that_fits_nowhere_is_told():
 def test_without_ray_tunes_packages_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray.tune", None)
     with pytest.raises(ConfigError, match=r"recbole-cfgdiff\[ray\]"):
-        ray_trials._import_ray()
+        ray_trials.import_ray()

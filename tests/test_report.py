@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from recbole_cfgdiff.errors import TrainingError
 from recbole_cfgdiff.experiment import figures
 from recbole_cfgdiff.experiment.report import report, write_sweep
-from recbole_cfgdiff.experiment.runs import RECORD, Run, write_spec
+from recbole_cfgdiff.experiment.runs import RECORD, Run, make_folder
 from recbole_cfgdiff.files import write_json
 
 CHROMIUM = shutil.which("chromium")
@@ -73,7 +73,8 @@ def browser():
 
 
 # Rectangles of the page's blocks, left out those inside of another, and of the words inside of table cells.
-BLOCKS = """() => [...document.querySelectorAll('h1, h2, h3, p, .notes, .table, figure, footer')]
+BLOCKS = """() => [...document.querySelectorAll('h1, h2, summary, p, .notes, .table, figure, footer')]
+    .filter(block => block.checkVisibility({contentVisibilityAuto: true}))
     .map(block => block.getBoundingClientRect())
     .map(({left, top, right, bottom}) => [left, top, right, bottom])"""
 TEXT = """() => [...document.querySelectorAll('body *')]
@@ -82,8 +83,9 @@ TEXT = """() => [...document.querySelectorAll('body *')]
 IMAGES = "() => [...document.images].map(image => [image.complete, image.naturalWidth, image.clientWidth])"
 
 
+@pytest.mark.parametrize("is_unfolded", [False, True])
 @pytest.mark.parametrize("width", [1200, 400])
-def test_the_page_is_readable_offline(width, page, browser):
+def test_the_page_is_readable_offline(width, is_unfolded, page, browser):
     context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
     view = context.new_page()
     complaints = []
@@ -91,9 +93,11 @@ def test_the_page_is_readable_offline(width, page, browser):
     view.on("pageerror", lambda error: complaints.append(str(error)))
     view.on("requestfailed", lambda request: complaints.append(request.url))
     view.goto(page.as_uri())
+    if is_unfolded:
+        view.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     assert view.evaluate("document.documentElement.scrollWidth") <= width
     blocks = view.evaluate(BLOCKS)
-    assert len(blocks) > 20
+    assert len(blocks) > (25 if is_unfolded else 15)
     for (left, top, right, bottom), (left2, top2, right2, bottom2) in itertools.combinations(blocks, 2):
         apart = right <= left2 + 0.5 or right2 <= left + 0.5 or bottom <= top2 + 0.5 or bottom2 <= top + 0.5
         assert apart
@@ -102,8 +106,22 @@ def test_the_page_is_readable_offline(width, page, browser):
     for complete, natural, shown in view.evaluate(IMAGES):
         assert complete and natural > 0
         assert shown >= 0.9 * natural  # so that a figure's 8 points stay readable
+    hint, table = "getComputedStyle(document.querySelector('.table'), '::before')", "document.querySelector('.table')"
+    assert view.evaluate(f"{hint}.display") == ("none" if width == 1200 else "block")
+    # What is not the model's name has room beside it, which stays where it is.
+    assert view.evaluate(f"{table}.querySelector('td').clientWidth < 0.6 * {table}.clientWidth")
     assert complaints == []
     context.close()
+
+
+def test_the_sentence_comes_first_then_one_table_and_the_rest_is_folded(page):
+    text = page.read_text(encoding="utf-8").partition("<h2>toy</h2>")[2]
+    assert "D is first by recall@2, 0.7250" in text.partition("<table>")[0]
+    folded = text.partition("<details>")[2].partition("</section>")[0]
+    before = text.partition("<details>")[0]
+    assert before.count("<table>") == 1 and "recall@2" in before and "recall@1</th>" not in before
+    assert "recall@1</th>" in folded and before.count("<figure>") == text.count("<figure>") > 4
+    assert "*: differs significantly from the best of the other models" in before.partition("</table>")[2]
 
 
 def drawn(drawing):
@@ -141,6 +159,30 @@ def test_the_mean_curve_ends_where_the_first_seed_does():
     assert list(mean.get_xdata()) == [1, 2] and list(mean.get_ydata()) == [0.1, 0.3]
 
 
+def test_every_entry_of_a_legend_has_a_line_or_a_point():
+    curve = pd.DataFrame({"epoch": [0, 1, 2], "valid_score": [0.1, 0.3, 0.9]})
+    drawing = figures.learning_curves(
+        {"A": [curve] * 2, "once": [curve.iloc[:1]] * 2}, ["A", "once", "none"], "m", "toy"
+    )
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["A", "once"]
+    level = drawing.figure.axes[0].lines[-1]
+    assert level.get_linestyle() == ":" and list(level.get_ydata()) == [0.1, 0.1] and list(level.get_xdata()) == [0, 1]
+
+
+def test_groups_of_few_are_hollow():
+    table = pd.DataFrame({"group": ["0", "1-5", "6-10"], "members": [29, 30, 1], "value": [0.1, 0.2, 0.3]})
+    drawing = figures.by_group({"A": table}, "x", "y", "name", "caption")
+    (hollow,) = drawing.figure.axes[0].collections
+    assert hollow.get_offsets().tolist() == [[0, 0.1], [2, 0.3]]
+    assert hollow.get_facecolor().tolist() == [[1, 1, 1, 1]]
+
+
+def test_hollow_marks_are_said(page):
+    text = page.read_text(encoding="utf-8")
+    assert "recall@2 by history length on toy; hollow: fewer than 30." in text
+    assert "recall@2 by popularity of the target on toy." in text  # of 40 targets
+
+
 def test_no_two_of_many_models_look_the_same():
     labels = [f"m{index}" for index in range(20)]
     table = pd.DataFrame({"model": labels, "training_seconds": 1.0, "x": 0.5})
@@ -170,7 +212,7 @@ def test_failed_runs_and_unequal_effort_stand_above_the_tables(tmp_path):
 
 def failed_run(output: Path) -> Run:
     run = Run("F", "F", "toy", 2020, {}, "shipped YAML")
-    write_spec(run, run.folder(output))
+    make_folder(run, run.folder(output))
     record = {"dataset": "toy", "model": "F", "seed": 2020, "status": "failed", "error": "out of luck"}
     write_json(run.folder(output) / RECORD, {**record, "config_hash": run.config_hash})
     return run

@@ -4,38 +4,47 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from experiments import ranking_of_hits, record_of
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.compare import parse_variants
-from recbole_cfgdiff.experiment.runs import RECORD, make_runs, read_record, write_spec
+from recbole_cfgdiff.experiment.records import read_record
+from recbole_cfgdiff.experiment.runs import RECORD, TEST, make_folder, make_runs
 from recbole_cfgdiff.experiment.worker import train_and_test
 from recbole_cfgdiff.files import write_json
 
 
+def leave(run, status):
+    """The record of a run, and its rankings."""
+    record = {**record_of(run, 0.5), "data_hash": run.data_hash, "status": status}
+    ranking_of_hits([1, 0]).save(run.folder(Path("out")) / TEST)
+    write_json(run.folder(Path("out")) / RECORD, record)
+    return record
+
+
 def test_a_run_with_other_options_is_not_taken_for_this_one(tiny):
     (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
-    write_spec(old, old.folder(Path("out")))
-    write_json(old.folder(Path("out")) / RECORD, {"config_hash": old.config_hash, "status": "ended"})
+    make_folder(old, old.folder(Path("out")))
+    leave(old, "ended")
     assert read_record(old, Path("out"))["status"] == "ended"
     (new,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1, options={"steps": 7})
     with pytest.raises(ConfigError, match=r"was run with other options \(steps\)"):
         read_record(new, Path("out"))
     # One that failed is simply run again, and nothing of it is left.
-    write_json(old.folder(Path("out")) / RECORD, {"config_hash": old.config_hash, "status": "failed"})
+    leave(old, "failed")
     assert read_record(new, Path("out")) is None
     checkpoint = new.folder(Path("out")) / "checkpoint"
     checkpoint.mkdir()
-    write_spec(old, old.folder(Path("out")))
+    make_folder(old, old.folder(Path("out")))
     assert checkpoint.exists()
-    write_spec(new, new.folder(Path("out")))
+    make_folder(new, new.folder(Path("out")))
     assert not checkpoint.exists()
 
 
 def test_a_run_on_other_data_is_not_taken_for_this_one(tiny):
     (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
-    write_spec(old, old.folder(Path("out")))
-    record = {"config_hash": old.config_hash, "data_hash": old.data_hash, "status": "ended"}
-    write_json(old.folder(Path("out")) / RECORD, record)
+    make_folder(old, old.folder(Path("out")))
+    record = leave(old, "ended")
     file = Path("dataset/tiny/tiny.inter")
     file.write_text(file.read_text() + "u0\ti0\t5\n")
     Path("dataset/tiny/tiny.inter.bak").mkdir()  # no part of the data
@@ -52,9 +61,9 @@ def test_what_an_unfinished_run_left_is_kept_unless_the_data_differs(tiny):
     checkpoint = run.folder(Path("out")) / "checkpoint"
     checkpoint.mkdir(parents=True)
     for before, now, is_kept in (("", "a", True), ("a", "a", True), ("a", "b", False)):
-        write_spec(replace(run, data_hash=before), run.folder(Path("out")))
+        make_folder(replace(run, data_hash=before), run.folder(Path("out")))
         checkpoint.mkdir(exist_ok=True)
-        write_spec(replace(run, data_hash=now), run.folder(Path("out")))
+        make_folder(replace(run, data_hash=now), run.folder(Path("out")))
         assert checkpoint.exists() == is_kept
 
 

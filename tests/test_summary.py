@@ -3,11 +3,14 @@
 A: 7 and 8 hits of 8; B: none; C: as A; D: the first six users, with both seeds.
 """
 
+import numpy as np
 import pytest
-from experiments import write_run
+from experiments import ranking_of_hits, write_run
 
 from recbole_cfgdiff.experiment.outputs import Results
 from recbole_cfgdiff.experiment.summary import (
+    first_place,
+    meaning_of_marks,
     mixed_hyperparameters,
     summarise,
     tables_of,
@@ -18,6 +21,7 @@ from recbole_cfgdiff.experiment.summary import (
 )
 
 ALL, MOST, SIX, NONE = [1] * 8, [1] * 7 + [0], [1] * 6 + [0] * 2, [0] * 8
+ONE_OF = [1] + [0] * 7
 HITS = {"A": (MOST, ALL), "B": (NONE, NONE), "C": (MOST, ALL), "D": (SIX, SIX)}
 
 
@@ -146,3 +150,55 @@ def test_any_label_is_text_in_latex(tmp_path):
     summary = summarise(Results([write_run(tmp_path, "a_b~^\\&%", 2020, MOST)], tmp_path), "toy", ["recall@2"])
     escaped = "a\\_b\\textasciitilde{}\\textasciicircum{}\\textbackslash{}\\&\\% & "
     assert escaped in to_latex(summary, ["recall@2"])
+
+
+def made(tmp_path, hits):
+    runs = [
+        write_run(tmp_path, label, 2020 + index, of_seed)
+        for label, seeds in hits.items()
+        for index, of_seed in enumerate(seeds)
+    ]
+    return summarise(Results(runs, tmp_path), "toy", ["recall@2"])
+
+
+def test_the_sentence_says_who_is_first_and_whether_that_holds(tmp_path):
+    assert first_place(made(tmp_path / "1", {"A": (ALL, ALL), "B": (NONE, ONE_OF)}), "recall@2") == (
+        "A is first by recall@2, 1.0000, 0.9375 (1500.0%) ahead of B; the difference to B holds over users "
+        "(corrected p = 0.00781), and has the same sign with each of the 2 seeds."
+    )
+    assert first_place(made(tmp_path / "2", {"A": (MOST, SIX), "B": (SIX, MOST)}), "recall@2") == (
+        "A and B are first alike by recall@2, 0.8125; the difference to B does not hold over users "
+        "(corrected p = 1), nor with each of the 2 seeds."
+    )
+    assert first_place(made(tmp_path / "3", {"B": (NONE,), "A": (ALL,)}), "recall@2") == (
+        "A is first by recall@2, 1.0000, 1.0000 ahead of B; the difference to B holds over users "
+        "(corrected p = 0.00781), but of other seeds one seed tells nothing: run more, as by --seeds=5."
+    )
+    assert first_place(made(tmp_path / "4", {"A": (ALL,)}), "recall@2") == (
+        "A has recall@2 1.0000; there is no other model to compare it with."
+    )
+
+
+def test_of_a_metric_without_a_test_the_sentence_says_so(tmp_path):
+    results = Results([write_run(tmp_path, label, 2020, MOST) for label in "AB"], tmp_path)
+    results.table["giniindex@2"] = [0.7, 0.2]
+    assert first_place(summarise(results, "toy", ["giniindex@2"]), "giniindex@2") == (
+        "B is first by giniindex@2, 0.2000, 0.5000 (71.4%) ahead of A; whether that holds over users and seeds is not "
+        "tested."
+    )
+
+
+def test_what_a_mark_means_is_told_and_that_one_seed_is_one(tmp_path):
+    several = meaning_of_marks(made(tmp_path / "1", {"A": (ALL, ALL), "B": (NONE, NONE)}))
+    one = meaning_of_marks(made(tmp_path / "2", {"A": (ALL,), "B": (NONE,)}))
+    assert several.startswith("*: differs significantly from the best of the other models, the first from the second")
+    assert one == several + " With one seed it says nothing of other seeds."
+
+
+def test_models_tested_on_other_users_are_not_compared(tmp_path):
+    summary = made(tmp_path, {"A": (ALL,), "B": ([1],)})
+    assert set(summary.comparisons["users"]) == {1}
+    (a, b) = (write_run(tmp_path / "2", label, 2020, ALL) for label in "AB")
+    path = b.folder(tmp_path / "2") / "test.npz"
+    ranking_of_hits(ALL)._replace(users=np.array([f"other{user}" for user in range(8)])).save(path)
+    assert summarise(Results([a, b], tmp_path / "2"), "toy", ["recall@2"]).comparisons.empty

@@ -1,6 +1,6 @@
 """Search spaces and the search."""
 
-import pickle
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -97,14 +97,17 @@ def test_an_exhaustive_search_takes_every_combination_once():
 
 
 @pytest.mark.parametrize("algorithm", ["exhaustive", "random", "bayes"])
-def test_several_trials_may_be_open_and_a_pickled_search_goes_on(algorithm):
-    search = make_search(CHOICES, algorithm, seed=1)
-    opened = [search.next() for _ in range(4)]
+def test_several_trials_may_be_open_and_a_search_made_anew_goes_on(algorithm):
+    def begun():
+        search = make_search(CHOICES, algorithm, seed=1)
+        opened = [search.next() for _ in range(4)]
+        for number in (3, 1):
+            search.report(number, 0.1 * number)
+        return search, opened
+
+    (search, opened), (again, _) = begun(), begun()
     assert [number for number, _ in opened] == [1, 2, 3, 4]
-    for number in (3, 1):
-        search.report(number, 0.1 * number)
-    copy = pickle.loads(pickle.dumps(search))
-    rest = [(each.next(), each.next()) for each in (search, copy)]
+    rest = [(each.next(), each.next()) for each in (search, again)]
     assert rest[0] == rest[1]
     if algorithm == "exhaustive":
         suggested_ = [tuple(parameters.items()) for _, parameters in (*opened, *rest[0])]
@@ -156,7 +159,7 @@ def planted(monkeypatch):
     """Trials that were run elsewhere: validation and test disagree."""
     tested = []
 
-    def run_one(run, output):
+    def run_one(run, output, *_):
         steps = run.options["steps"]
         assert not run.is_tested
         checkpoint = run.folder(output) / "checkpoint"
@@ -173,6 +176,7 @@ def planted(monkeypatch):
             return {"ndcg@10": RECORDS[self.steps][1]}
 
     monkeypatch.setattr(trials_module, "run_one", run_one)
+    monkeypatch.setattr(trials_module, "check_is_of", lambda run, path: None)
     monkeypatch.setattr(module, "load_trained", Loaded)
     return tested
 
@@ -279,7 +283,7 @@ def test_a_model_without_a_shipped_space_needs_one(tiny):
 
 def test_without_hyperopt_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hyperopt", None)
-    with pytest.raises(ConfigError, match=r"pip install hyperopt==0\.2\.5 future six"):
+    with pytest.raises(ConfigError, match=r'pip install "recbole-cfgdiff\[tune\]"'):
         make_search(CHOICES, "random", 0)
 
 
@@ -314,7 +318,39 @@ def test_another_number_of_trials_is_another_search(tiny, planted):
 
 def test_a_score_that_is_not_finite_is_a_failure(tiny, monkeypatch):
     record = {"status": "ended", "valid_score": float("-inf"), "training_seconds": 1.0, "epochs": 1}
-    monkeypatch.setattr(trials_module, "run_one", lambda run, output: dict(record))
+    monkeypatch.setattr(trials_module, "run_one", lambda *_: dict(record))
     with pytest.raises(TrainingError, match="no trial of 2 ended of itself; the first error: nothing was validated"):
         tune("DiffRec", tiny, Path("out"), space_file("steps choice [5, 6]\n"), "exhaustive")
     assert not Path("out/best.yaml").exists()
+
+
+@pytest.mark.parametrize(("options", "extra"), [(["--algo=random"], "tune"), (["--tool=ray"], "ray")])
+def test_what_is_not_installed_is_told_before_anything_is_built(options, extra, monkeypatch, empty_folder, capfd):
+    for package in ("hyperopt", "ray"):
+        monkeypatch.setitem(sys.modules, package, None)
+    arguments = ["tune", "--model=DiffRec", "--dataset=nowhere", "--params_file=none.hyper", *options]
+    assert cli.main(arguments) == 2
+    error = capfd.readouterr().err
+    assert f'pip install "recbole-cfgdiff[{extra}]"' in error and error.count("\n") == 1
+
+
+def test_the_chosen_weights_are_made_again_if_they_are_damaged(tiny):
+    path = space_file("dropout_prob choice [0.1, 0.2]\n")
+    lines = []
+
+    def search():
+        return tune("DiffRec", tiny, Path("out"), path, "exhaustive", None, (), {"epochs": 1}, say=lines.append)
+
+    before = search()
+    assert "1 run of" not in lines[1] and "about" in lines[0] and "left" in lines[0]
+    (best,) = Path("out").rglob("best.pth")
+    for damage in (lambda: best.write_bytes(best.read_bytes()[:1000]), best.unlink):
+        damage()
+        lines.clear()
+        assert search() == before
+        assert len([line for line in lines if "best.pth" in line and "is done again" in line]) == 1
+    (record, *_) = Path("out").rglob("record.json")
+    record.write_text("{")
+    lines.clear()
+    assert search() == before
+    assert [line for line in lines if line.startswith(f"damaged: {record}")]

@@ -13,8 +13,9 @@ from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import Section, notes, report
 from recbole_cfgdiff.experiment.runs import Variant, make_runs
-from recbole_cfgdiff.experiment.summary import to_text
+from recbole_cfgdiff.experiment.summary import first_place, meaning_of_marks, to_text
 from recbole_cfgdiff.experiment.tune import BEST, has_space, plan_search, tune
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import find_config_file
 
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -32,6 +33,8 @@ def parse_variants(models: str) -> list[Variant]:
         if not model:
             raise ConfigError(f"models: expected names such as CFGDiffRec,MultVAE,EASE:mine.yaml, got {models!r}")
         label = f"{model}:{Path(config_file).stem}" if config_file else model
+        for part in filter(None, (model, Path(config_file).name)):
+            check_name("models", part)
         variants.append(Variant(label, model, {}, (config_file,) if config_file else ()))
     return variants
 
@@ -102,8 +105,10 @@ def compare(
 def _say_report(results: Results, sections: Sequence[Section], output: Path, say: Callable[[str], None]) -> None:
     """The tables, the notes, and where the rest is."""
     for section in sections:
-        say(f"\n{section.summary.dataset}, test, mean ± standard deviation; *: differs from the best of the others")
+        say(f"\n{section.summary.dataset}, test, mean ± standard deviation over the seeds")
         say(to_text(section.summary, section.metrics[0]))
+        say(meaning_of_marks(section.summary))
+        say(f"\n{first_place(section.summary, section.metric)}")
     for note in notes(results, sections):
         say(f"note: {note}")
     say(f"\nreport: {output / 'report.html'}")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from recbole.evaluator.register import smaller_metrics
 
+from recbole_cfgdiff.experiment.escape import bounded
 from recbole_cfgdiff.files import in_one_piece
 
 # Okabe and Ito's colours, told apart also by the colour-blind, and markers for print without colours.
@@ -27,7 +28,9 @@ _STYLE: Any = {
     "grid.alpha": 0.3,
     "svg.hashsalt": "recbole-cfgdiff",
     "savefig.dpi": 200,
+    "text.parse_math": False,  # a $ of a label is one
 }
+FEW = 30  # members; the mean of a smaller group tells little
 
 
 class Drawing(NamedTuple):
@@ -80,9 +83,8 @@ class _Canvas:
     def drawing(self, name: str, caption: str) -> Drawing:
         with matplotlib.rc_context(_STYLE):
             handles, labels = self.axes.get_legend_handles_labels()
-            labels = [label.replace("$", "\\$") for label in labels]  # not the start of a formula
             self.figure.legend(handles, labels, loc="outside lower center", ncols=self._columns, frameon=False)
-        return Drawing(name, caption, self.figure)
+        return Drawing(bounded(name), caption, self.figure)
 
 
 def learning_curves(
@@ -98,6 +100,10 @@ def learning_curves(
     """
     canvas = _Canvas(curves, models, "epoch", f"validation {metric}")
     for label, tables in curves.items():
+        if all(len(table) == 1 for table in tables):
+            score = pd.concat(tables)["valid_score"].mean()
+            canvas.axes.axhline(score, linestyle=":", label=label, color=canvas.look(label)["color"])
+            continue
         for table in tables:
             canvas.axes.plot(table["epoch"] + 1, table["valid_score"], color=canvas.look(label)["color"], alpha=0.25)
         # Seeds stop at different epochs; a mean of fewer of them would jump.
@@ -105,7 +111,10 @@ def learning_curves(
         mean = mean[mean["size"] == len(tables)]["mean"]
         canvas.axes.plot(mean.index + 1, mean, label=label, markevery=0.1, **canvas.look(label))
     canvas.use_log_scale()
-    caption = f"Learning curves on {dataset}: thin lines are seeds, thick ones their mean while all of them train."
+    caption = (
+        f"Learning curves on {dataset}: thin lines are seeds, thick ones their mean while all of them train, dotted "
+        "ones models that are validated once."
+    )
     return canvas.drawing(f"{dataset}-learning", caption)
 
 
@@ -175,7 +184,11 @@ def by_group(groups: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, name:
     canvas = _Canvas(groups, list(groups), xlabel, ylabel)
     members = pd.concat(groups.values()).groupby("group", sort=False)["members"].first()
     for label, table in groups.items():
-        canvas.axes.plot(members.index.get_indexer(table["group"]), table["value"], label=label, **canvas.look(label))
+        look, places = canvas.look(label), members.index.get_indexer(table["group"])
+        canvas.axes.plot(places, table["value"], label=label, **look)
+        few = (table["members"] < FEW).to_numpy()
+        hollow = {"facecolors": "white", "edgecolors": look["color"], "s": look["markersize"] ** 2, "zorder": 3}
+        canvas.axes.scatter(places[few], table["value"][few], marker=look["marker"], **hollow)
     canvas.axes.set_xticks(range(len(members)), [f"{group}\n({count:,.0f})" for group, count in members.items()])
     canvas.axes.tick_params("x", labelsize=6)
     return canvas.drawing(name, caption)

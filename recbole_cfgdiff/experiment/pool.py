@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.runs import CHECKPOINTS, LOG, RECORD, Run, read_record, write_spec
-from recbole_cfgdiff.files import remove_left_overs, write_json
+from recbole_cfgdiff.experiment.progress import Epochs, Progress, duration
+from recbole_cfgdiff.experiment.records import Damaged, read_record, write_record
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS, LOG, PROGRESS, Run, Told, make_folder
+from recbole_cfgdiff.files import read_json, remove_left_overs
 
 _POLL_SECONDS = 0.1
 # A checkout need not be installed to be run from its own folder, which is not where the workers run.
@@ -20,52 +22,110 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[str], None]) -> None:
-    """Do what is not done: runs without a record, and failed ones again.
+    """Do what is not done: runs without a record, with a damaged one, and failed ones again.
 
     Args:
         runs: of one experiment.
         output: folder of the experiment.
         jobs: runs at a time; the processor's cores are divided among them.
-        report: called with a line for each run that ends.
+        report: called with a line for each run that ends, and now and then between.
 
     Raises:
         ConfigError: if a run was done with other options.
+        OSError: if the folder of a run can't be written.
     """
-    records = [(run, read_record(run, output)) for run in runs]
-    ended = [(run, record) for run, record in records if record and record["status"] == "ended"]
+    records = [(run, record_or_none(run, output, report)) for run in runs]
     waiting = [run for run, record in records if not record or record["status"] != "ended"]
-    progress = _Progress(ended, waiting, jobs, report)
+    progress, done = Progress(map(kind_of, waiting), jobs, report), len(runs) - len(waiting)
+    for run, record in records:
+        if record and record["status"] == "ended":
+            progress.took(kind_of(run), record["training_seconds"] + record["inference_seconds"])
+    report(f"{len(runs)} runs, {jobs} at a time" + (f"; {done} are there already" if done else ""))
     waiting.reverse()
     active: list[_Worker] = []
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
-                active.append(_Worker(waiting.pop(), output, max(1, available_cores() // jobs)))
+                run = waiting.pop()
+                progress.start(str(run), kind_of(run))
+                active.append(_Worker(run, output, max(1, available_cores() // jobs), report))
             time.sleep(_POLL_SECONDS)
             for worker in [worker for worker in active if worker.has_ended()]:
                 active.remove(worker)
-                progress.ended(worker.run, worker.record(), worker.seconds)
+                done += 1
+                report(f"[{done}/{len(runs)}] {_outcome(worker.run, worker.record(), progress)}")
+            watch(progress, active)
     finally:
         for worker in active:
             worker.stop()
 
 
-def run_one(run: Run, output: Path) -> dict[str, Any]:
-    """Do one run with all cores, or take the record of it, of a failure too.
+def kind_of(run: Run) -> str:
+    """Runs of a kind take alike; those of a search are all of one kind."""
+    return f"{run.label if run.is_tested else run.model} on {run.dataset}"
+
+
+def _outcome(run: Run, record: dict[str, Any], progress: Progress) -> str:
+    seconds = progress.end(str(run))
+    if record["status"] == "failed":
+        outcome = f"failed, {record['error']}"
+    else:
+        progress.took(kind_of(run), seconds)
+        outcome = f"ended, test {record['valid_metric']} {record['test'][record['valid_metric']]:.4f}"
+    left = f"; {left}" if (left := progress.left()) else ""
+    return f"{run}: {outcome} ({duration(seconds)}{left})"
+
+
+def watch(progress: Progress, active: Iterable[_Worker]) -> None:
+    """Take in how far the runs are, and say so if it is time to."""
+    for worker in active:
+        progress.update(str(worker.run), worker.epochs())
+    progress.line()
+
+
+def record_or_none(run: Run, output: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
+    """The record of a run, or None if it has to be done; that it is damaged is told.
 
     Raises:
         ConfigError: if the run was done with other options.
     """
-    record = read_record(run, output)
-    if record is not None:
-        return record
-    worker = _Worker(run, output, available_cores())
     try:
-        while not worker.has_ended():
-            time.sleep(_POLL_SECONDS)
-        return worker.record()
-    finally:
-        worker.stop()
+        return read_record(run, output)
+    except Damaged as error:
+        report(f"damaged: {error}; {run} is done again")
+        return None
+
+
+def run_one(run: Run, output: Path, progress: Progress, report: Callable[[str], None]) -> dict[str, Any]:
+    """Do one run with all cores, or take the record of it, of a failure too.
+
+    Args:
+        run: what to do.
+        output: folder of the experiment.
+        progress: is told how far the run is.
+        report: called with a line for what is damaged.
+
+    Raises:
+        ConfigError: if the run was done with other options.
+        OSError: if its folder can't be written.
+    """
+    record = record_or_none(run, output, report)
+    if record is not None:
+        progress.skip(kind_of(run))
+    else:
+        progress.start(str(run), kind_of(run))
+        worker = _Worker(run, output, available_cores(), report)
+        try:
+            while not worker.has_ended():
+                time.sleep(_POLL_SECONDS)
+                watch(progress, [worker])
+            record = worker.record()
+        finally:
+            worker.stop()
+        progress.end(str(run))
+    if record["status"] == "ended":
+        progress.took(kind_of(run), record["training_seconds"])
+    return record
 
 
 def check_jobs(jobs: int) -> None:
@@ -91,12 +151,13 @@ def search_path() -> str:
 class _Worker:
     """A process that does one run."""
 
-    def __init__(self, run: Run, output: Path, threads: int) -> None:
+    def __init__(self, run: Run, output: Path, threads: int, report: Callable[[str], None]) -> None:
         self.run = run
-        self._folder = run.folder(output).resolve()
-        self._started = time.perf_counter()
-        write_spec(run, self._folder)
-        (self._folder / RECORD).unlink(missing_ok=True)
+        self._output, self._report = output.resolve(), report
+        self._folder = run.folder(self._output)
+        self._told_at = 0  # when the file of what the worker told was written
+        self._epochs: Epochs | None = None
+        make_folder(run, self._folder)
         environment = {**os.environ, "PYTHONPATH": search_path()}
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         with (self._folder / LOG).open("a", encoding="utf-8") as log:
@@ -112,30 +173,48 @@ class _Worker:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
+    def epochs(self) -> Epochs | None:
+        """How far the run is, if it has told; what else it told is reported."""
+        path = self._folder / PROGRESS
+        try:
+            written = path.stat().st_mtime_ns
+            if written == self._told_at:
+                return self._epochs
+            told = Told(**read_json(path))
+            self._epochs = Epochs(told.epochs, told.most, told.seconds)
+            if told.note and not self._told_at:
+                self._report(f"{self.run}: {told.note}")
+            self._told_at = written
+        except (OSError, ValueError, TypeError):  # not there yet
+            pass
+        return self._epochs
 
     def record(self) -> dict[str, Any]:
         """What the worker wrote, or if it could not, a record that says how it ended."""
-        record = read_record(self.run, self._folder.parents[3])
-        if record is None:
-            record = {
-                "dataset": self.run.dataset,
-                "model": self.run.label,
-                "seed": self.run.seed,
-                "hyperparameters": self.run.hyperparameters,
-                "config_hash": self.run.config_hash,
-                "data_hash": self.run.data_hash,
-                "status": "failed",
-                "error": f"the process ended with status {self._process.returncode}"
-                + (
-                    " (killed; out of memory?)"
-                    if self._process.returncode == -9
-                    else f"; see {LOG} in the run's folder"
-                ),
-            }
-            write_json(self._folder / RECORD, record)
+        self.epochs()  # for what it told last
+        (self._folder / PROGRESS).unlink(missing_ok=True)
+        try:
+            record = read_record(self.run, self._output)
+        except Damaged as error:
+            return self._failed(str(error))
+        if record is not None:
+            return record
+        status = self._process.returncode
+        killed = " (killed; out of memory?)" if status == -9 else f"; see {LOG} in the run's folder"
+        return self._failed(f"the process ended with status {status}{killed}")
+
+    def _failed(self, error: str) -> dict[str, Any]:
+        record = {
+            "dataset": self.run.dataset,
+            "model": self.run.label,
+            "seed": self.run.seed,
+            "hyperparameters": self.run.hyperparameters,
+            "config_hash": self.run.config_hash,
+            "data_hash": self.run.data_hash,
+            "status": "failed",
+            "error": error,
+        }
+        write_record(self._folder, record)
         return record
 
     def stop(self) -> None:
@@ -143,49 +222,3 @@ class _Worker:
         self._process.wait()
         for folder in (self._folder, self._folder / CHECKPOINTS):
             remove_left_overs(folder)
-
-
-class _Progress:
-    """A line for each run that ends, with the time that is left."""
-
-    def __init__(
-        self,
-        done: Sequence[tuple[Run, dict[str, Any]]],
-        waiting: Sequence[Run],
-        jobs: int,
-        report: Callable[[str], None],
-    ) -> None:
-        self._report, self._jobs = report, jobs
-        self._total, self._left = len(done) + len(waiting), list(waiting)
-        self._seconds: dict[tuple[str, str], list[float]] = {}
-        for run, record in done:
-            self._add(run, record["training_seconds"] + record["inference_seconds"])
-        report(f"{self._total} runs, {jobs} at a time" + (f"; {len(done)} are there already" if done else ""))
-
-    def _add(self, run: Run, seconds: float) -> None:
-        self._seconds.setdefault((run.label, run.dataset), []).append(seconds)
-
-    def ended(self, run: Run, record: dict[str, Any], seconds: float) -> None:
-        self._left.remove(run)
-        self._add(run, seconds)
-        outcome = record["error"] if record["status"] == "failed" else _outcome(record)
-        place = f"[{self._total - len(self._left)}/{self._total}]"
-        left = f"; about {_duration(self._seconds_left())} left" if self._left else ""
-        self._report(f"{place} {run}: {record['status']}, {outcome} ({_duration(seconds)}{left})")
-
-    def _seconds_left(self) -> float:
-        """By the mean of the variant's earlier runs here, or where there is none, of all of them."""
-        of_all = [seconds for each in self._seconds.values() for seconds in each]
-        expected = (self._seconds.get((run.label, run.dataset), of_all) for run in self._left)
-        return sum(sum(seconds) / len(seconds) for seconds in expected) / self._jobs
-
-
-def _outcome(record: dict[str, Any]) -> str:
-    metric = record["valid_metric"]
-    return f"test {metric} {record['test'].get(metric, float('nan')):.4f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

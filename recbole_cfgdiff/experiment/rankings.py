@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,6 +15,19 @@ from recbole.utils import EvaluatorType
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation import SparseCollector
 from recbole_cfgdiff.files import in_one_piece
+
+_MOST_BYTES = 2**31  # of all arrays, unpacked
+# Kind of each array, and its shape: letters stand for lengths.
+_ARRAYS = {
+    "users": ("U", "N"),
+    "history_length": ("iu", "N"),
+    "items": ("iu", "Nk"),
+    "n_targets": ("iu", "N"),
+    "target_rows": ("iu", "P"),
+    "target_items": ("iu", "P"),
+    "item_counts": ("iu", "n"),
+    "n_users": ("iu", ""),
+}
 
 
 class Ranking(NamedTuple):
@@ -53,9 +68,72 @@ class Ranking(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> Ranking:
-        """Read what ``save`` wrote; nothing in the file is executed."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in cls._fields})
+        """Read what ``save`` wrote; nothing in the file is executed, and its sizes are checked before it is read.
+
+        Raises:
+            ConfigError: if it is anything else, or damaged.
+        """
+        if not path.is_file():
+            raise ConfigError(f"{path}: there is no such file")
+        try:
+            _check_sizes(path)
+            with np.load(path, allow_pickle=False) as arrays:
+                ranking = cls(**{name: arrays[name] for name in cls._fields})
+        except Exception as error:  # whatever a damaged file makes the reader stumble over
+            raise ConfigError(f"{path}: damaged, or no rankings: {error}") from error
+        if fault := ranking._fault():
+            raise ConfigError(f"{path}: damaged, or no rankings: {fault}")
+        return ranking
+
+    def _fault(self) -> str:
+        """What can't be in values of the right types and shapes; empty if nothing is wrong."""
+        if not len(self.users) or self.items.shape[1] < 1:
+            return "no rankings"
+        if len(self.item_counts) < 2 or self.n_users < 1:
+            return "no users or items in the data"
+        if not all(_all_within(each, 0, 2**53) for each in (self.history_length, self.item_counts)):
+            return "negative or huge numbers"
+        if self.n_targets.min() < 1:
+            return "rankings without a target"
+        n_items = len(self.item_counts)
+        if not _all_within(self.items, 0, n_items) or not _all_within(self.target_items, 1, n_items):
+            return "items that are not in the data"
+        if not _all_within(self.target_rows, 0, len(self.users)):
+            return "targets of no ranking"
+        return ""
+
+
+def _all_within(values: np.ndarray, low: int, high: int) -> bool:
+    return bool(((values >= low) & (values < high)).all())
+
+
+def _check_sizes(path: Path) -> None:
+    """Check by the archive's table and the arrays' headers that they fit each other.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        if sorted(sizes) != sorted(f"{name}.npy" for name in Ranking._fields) or sum(sizes.values()) > _MOST_BYTES:
+            raise ValueError(f"expected {len(Ranking._fields)} arrays of at most {_MOST_BYTES:,} bytes")
+        lengths: dict[str, int] = {}
+        for name, (kinds, shape) in _ARRAYS.items():
+            with archive.open(f"{name}.npy") as file:
+                found, dtype = _read_header(file)
+                if dtype.kind not in kinds or len(found) != len(shape):
+                    raise ValueError(f"{name}: unexpected type or shape")
+                if any(lengths.setdefault(letter, length) != length for letter, length in zip(shape, found)):
+                    raise ValueError(f"{name}: its length is not that of the others")
+                if sizes[f"{name}.npy"] != file.tell() + math.prod(found) * dtype.itemsize:
+                    raise ValueError(f"{name}: its size is not that of its header")
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("expected version 1.0 of the format of arrays")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from recbole.evaluator.register import smaller_metrics
 
 from recbole_cfgdiff.errors import TrainingError
 from recbole_cfgdiff.experiment import figures
-from recbole_cfgdiff.experiment.figures import Drawing
+from recbole_cfgdiff.experiment.escape import for_markdown, latex_comment, one_line, write_table
+from recbole_cfgdiff.experiment.figures import FEW, Drawing
 from recbole_cfgdiff.experiment.learning import time_to_quality
 from recbole_cfgdiff.experiment.metrics import (
     by_history_length,
@@ -29,6 +30,8 @@ from recbole_cfgdiff.experiment.statistics import METHOD
 from recbole_cfgdiff.experiment.summary import (
     HTML,
     Summary,
+    first_place,
+    meaning_of_marks,
     mixed_hyperparameters,
     rows_of,
     summarise,
@@ -137,7 +140,8 @@ def _drawings(
     for run in runs:
         if (sweep := results.sweep(run)) is not None:
             sweeps.setdefault(run.label, []).append(sweep)
-    drawings = [figures.learning_curves(curves, models, metric, dataset)] if curves else []
+    is_trained = any(len(table) > 1 for tables in curves.values() for table in tables)
+    drawings = [figures.learning_curves(curves, models, metric, dataset)] if is_trained else []
     drawings.append(figures.cost(rows, models, metric, dataset))
     if sweeps:
         joined = {label: pd.concat(tables) for label, tables in sweeps.items()}
@@ -146,41 +150,50 @@ def _drawings(
     for (by, table), (counted, name) in zip(groups.groupby("by", sort=False), _GROUP_FIGURES):
         of_model = {str(label): rows for label, rows in table.groupby("model", sort=False)}
         value, _, what = by.partition(" by ")
-        drawings.append(
-            figures.by_group(of_model, f"{what} ({counted})", value, f"{dataset}-{name}", f"{by} on {dataset}.")
-        )
+        caption = f"{by} on {dataset}{_hollow(table)}."
+        drawings.append(figures.by_group(of_model, f"{what} ({counted})", value, f"{dataset}-{name}", caption))
     return drawings
+
+
+def _hollow(groups: pd.DataFrame) -> str:
+    return f"; hollow: fewer than {FEW}" if (groups["members"] < FEW).any() else ""
 
 
 def write_tables(results: Results, sections: Sequence[Section], output: Path) -> None:
     """Write ``results.csv``, ``summary.csv``, ``.md`` and ``.tex``, ``comparisons.csv``, ``groups.csv``,
     ``learning.csv``, and of guided models ``sweeps.csv``."""
-    write_text(output / "results.csv", results.table.to_csv(index=False))
-    write_text(output / "summary.csv", pd.concat([to_csv(each.summary) for each in sections]).to_csv(index=False))
+    write_table(results.table, output / "results.csv")
+    write_table(pd.concat([to_csv(each.summary) for each in sections]), output / "summary.csv")
     comparisons = [each.summary.comparisons.assign(dataset=each.summary.dataset) for each in sections]
-    write_text(output / "comparisons.csv", pd.concat(comparisons).to_csv(index=False))
+    write_table(pd.concat(comparisons), output / "comparisons.csv")
     groups = [each.groups.assign(dataset=each.summary.dataset) for each in sections]
-    write_text(output / "groups.csv", pd.concat(groups).to_csv(index=False))
+    write_table(pd.concat(groups), output / "groups.csv")
     learning = [each.learning.assign(dataset=each.summary.dataset) for each in sections]
-    write_text(output / "learning.csv", pd.concat(learning).to_csv(index=False))
+    write_table(pd.concat(learning), output / "learning.csv")
     if len(sweeps := results.sweeps()):
-        write_text(output / "sweeps.csv", sweeps.to_csv(index=False))
+        write_table(sweeps, output / "sweeps.csv")
     write_text(output / "summary.md", "\n".join(map(_markdown, sections)))
     write_text(output / "summary.tex", "\n".join(map(_latex, sections)))
 
 
 def _markdown(section: Section) -> str:
-    warning = mixed_hyperparameters(section.summary)
-    tables = [to_markdown(section.summary, metrics) for metrics in section.metrics]
-    return "\n".join(
-        [f"## {section.summary.dataset}\n", *([warning + "\n"] if warning else []), *tables, f"{METHOD}\n"]
-    )
+    summary = section.summary
+    first, *others = (to_markdown(summary, metrics) for metrics in section.metrics)
+    told = [f"## {for_markdown(summary.dataset)}", for_markdown(first_place(summary, section.metric))]
+    if warning := mixed_hyperparameters(summary):
+        told.append(for_markdown(warning))
+    return "\n".join([*(f"{line}\n" for line in told), first, f"{_marks(summary)}\n", *others, f"{METHOD}\n"])
+
+
+def _marks(summary: Summary) -> str:
+    return for_markdown(meaning_of_marks(summary))
 
 
 def _latex(section: Section) -> str:
-    warning = mixed_hyperparameters(section.summary)
-    tables = [to_latex(section.summary, metrics) for metrics in section.metrics]
-    return "\n".join([f"% {section.summary.dataset}. {warning}", *tables])
+    summary = section.summary
+    comments = (summary.dataset, first_place(summary, section.metric), mixed_hyperparameters(summary))
+    told = [latex_comment(each) for each in (*comments, meaning_of_marks(summary)) if each]
+    return "\n".join([*told, *(to_latex(summary, metrics) for metrics in section.metrics)])
 
 
 def write_report(title: str, results: Results, sections: Sequence[Section], output: Path) -> None:
@@ -192,6 +205,7 @@ def write_report(title: str, results: Results, sections: Sequence[Section], outp
         loader=jinja2.PackageLoader("recbole_cfgdiff.experiment", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: one_line(value) if type(value) is str else value,
     )
     page = environment.get_template("report.html.jinja").render(
         title=title,
@@ -231,10 +245,12 @@ def _for_page(section: Section) -> dict[str, Any]:
         section.summary,
         ["model", "versus", "difference", "low", "high", "p_value", "p_holm", "same_sign"],
     )
-    tables = []
+    by_length = []
     for metrics in section.metrics:
-        header, rows = rows_of(summary, metrics, HTML)
-        tables.append((header, [list(map(Markup, row)) for row in rows]))
+        chosen_first = sorted(metrics, key=lambda name: name != section.metric)
+        header, rows = rows_of(summary, chosen_first, HTML)
+        by_length.append((header, [list(map(Markup, row)) for row in rows]))
+    table, *others = by_length
     comparisons = summary.comparisons
     tested = comparisons[comparisons["metric"].isin(section.metrics[0])]
     compared = [
@@ -243,7 +259,10 @@ def _for_page(section: Section) -> dict[str, Any]:
     ]
     return {
         "dataset": summary.dataset,
-        "tables": tables,
+        "first_place": first_place(summary, section.metric),
+        "marks": meaning_of_marks(summary),
+        "table": table,
+        "others": others,
         "compared": compared,
         "beyond": _frame_for_page(section.beyond, digits=4),
         "costs": _frame_for_page(section.costs, digits=1),
@@ -289,7 +308,7 @@ def report(title: str, runs: Sequence[Run], output: Path) -> tuple[Results, list
     results = Results(runs, output)
     datasets = dict.fromkeys(run.dataset for run in results.runs)
     if not datasets:
-        write_text(output / "results.csv", results.table.to_csv(index=False))
+        write_table(results.table, output / "results.csv")
         raise TrainingError(f"all runs failed; the first: {results.table['error'].iloc[0]}")
     sections = [make_section(results, dataset) for dataset in datasets]
     write_tables(results, sections, output)
@@ -308,7 +327,7 @@ def write_sweep(table: pd.DataFrame, model: str, dataset: str, columns: Sequence
         output: the folder, made if it is not there.
     """
     output.mkdir(parents=True, exist_ok=True)
-    write_text(output / "sweep.csv", table.to_csv(index=False))
+    write_table(table, output / "sweep.csv")
     for column in columns:
         figures.guidance_curves({model: table}, [model], column, dataset).save(output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import pandas as pd
 
 from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
+from recbole_cfgdiff.experiment.escape import for_markdown, markdown_code, write_table
 from recbole_cfgdiff.experiment.outputs import OutputFolder, Results
 from recbole_cfgdiff.experiment.pool import check_jobs, run_missing
 from recbole_cfgdiff.experiment.report import report
@@ -133,9 +135,9 @@ def reproduce(
         if len(failed):
             raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; the first: {failed['error'].iloc[0]}")
         cells = compare_cells(results, setting, figures)
-        write_text(output / "cells.csv", cells.to_csv(index=False))
-        given = "".join(f" --{name}={value}" for name, value in (options or {}).items())
-        command = f"reproduce --table={table} --setting={setting} --seeds={n_seeds}{given}"
+        write_table(cells, output / "cells.csv")
+        given = {"table": table, "setting": setting, "seeds": n_seeds, **(options or {})}
+        command = shlex.join(["reproduce", *(f"--{name}={value}" for name, value in given.items())])
         text = to_markdown(cells, results, f"Table {table}, {setting}", command)
         write_text(output / "reproduction.md", text)
     say(f"\n{text}\nreport: {output / 'report.html'}")
@@ -229,7 +231,8 @@ def to_markdown(cells: pd.DataFrame, results: Results, title: str, command: str)
     """The page of a setting: verdict, every cell, and the guided models at other guidance scales."""
     parts = [
         f"## {title}\n",
-        f"`python -m recbole_cfgdiff {command}`; test metrics in percent, mean ± standard deviation over the seeds, "
+        markdown_code(f"python -m recbole_cfgdiff {command}")
+        + "; test metrics in percent, mean ± standard deviation over the seeds, "
         f"held-out users (`{PROTOCOL}`); \\*: differs significantly from DiffRec.\n",
         verdict(cells) + "\n",
     ]
@@ -271,7 +274,9 @@ def _scales_table(results: Results) -> str:
             by_label.setdefault(run.label, []).append(sweep)
     for label, sweeps in by_label.items():
         mean = 100 * pd.concat(sweeps).groupby(["part", "guidance_scale"])[MAIN_METRIC].mean()
-        lines.append([label, *(f"{mean['valid', s]:.2f} / {mean['test', s]:.2f}" for s in GUIDANCE_SCALES)])
+        lines.append(
+            [for_markdown(label), *(f"{mean['valid', s]:.2f} / {mean['test', s]:.2f}" for s in GUIDANCE_SCALES)]
+        )
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     what = f"{MAIN_METRIC} in percent, validation / test, of the same trained models; the tables above are scale 1."
     return f"{what}\n\n{text}"

@@ -13,13 +13,16 @@ from typing import Any
 import yaml
 from recbole.utils import ModelType, argument_list
 
+from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.config import Config, resolve_model
 from recbole_cfgdiff.data import loading
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.experiment.escape import file_name, one_line
 from recbole_cfgdiff.experiment.rankings import require_rankings
-from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.files import read_json, remove_left_overs, write_json
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.run_options import DATA_AND_METRICS
 from recbole_cfgdiff.unread_options import check_all_are_read, options_without_effect
@@ -31,11 +34,12 @@ RECORD = "record.json"
 CURVE = "curve.csv"
 LOG = "log.txt"
 TEST = "test.npz"
+PROGRESS = "progress.json"
 SWEEP = "sweep.csv"
-CHECKPOINTS = "checkpoint"
+CHECKPOINTS = checkpoint.FOLDER
 
 # Where and how a run is made; its results do not depend on them, but by rounding.
-_SURROUNDINGS = {
+SURROUNDINGS = {
     "seed",
     "gpu_id",
     "use_gpu",
@@ -57,7 +61,7 @@ _OF_THE_EXPERIMENT = {
     *argument_list.general_arguments,
     *argument_list.evaluation_arguments,
     *argument_list.dataset_arguments,
-    *_SURROUNDINGS,
+    *SURROUNDINGS,
     "eval_step",
     "full_sort_eval_batch_size",
     "noise_threshold",
@@ -114,19 +118,15 @@ class Run:
     @property
     def config_hash(self) -> str:
         """The same for runs that differ in nothing but the seed and their surroundings."""
-        kept = {name: value for name, value in self.options.items() if name not in _SURROUNDINGS}
+        kept = {name: value for name, value in self.options.items() if name not in SURROUNDINGS}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     def folder(self, output: Path) -> Path:
         """Where the run's files are."""
-        return output / "runs" / self.dataset / _file_name(self.label) / str(self.seed)
+        return output / "runs" / self.dataset / file_name(self.label) / str(self.seed)
 
     def __str__(self) -> str:
         return f"{self.label} on {self.dataset}, seed {self.seed}"
-
-
-def _file_name(label: str) -> str:
-    return "".join(character if character.isalnum() or character in "-_." else "-" for character in label)
 
 
 def make_runs(
@@ -152,9 +152,10 @@ def make_runs(
             value that only the model itself checks, when it is made, is found by its run.
     """
     options = options or {}
+    check_names(datasets, config_files)
     if n_seeds < 1:
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
-    labels = (_file_name(variant.label).lower() for variant in variants)
+    labels = (file_name(variant.label).lower() for variant in variants)
     _check_different("models", labels, hint="; the config files of one model need different names")
     _check_different("dataset", datasets)
     planned, hashes = [], {}
@@ -182,6 +183,18 @@ def make_runs(
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
         for variant, config, hyperparameters in planned
     ]
+
+
+def check_names(datasets: Sequence[str], config_files: Sequence[str]) -> None:
+    """Check the names that reach tables and the names of files.
+
+    Raises:
+        ConfigError: on one with control characters, a line break, or ``-`` or ``=`` at its beginning.
+    """
+    for name in datasets:
+        check_name("dataset", name)
+    for path in config_files:
+        check_name("config_files", Path(path).name)
 
 
 def _check_fits_an_experiment(config: Config) -> None:
@@ -259,7 +272,7 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
             raise ConfigError(
                 f"{', '.join(config_files)}: its settings were chosen for {of_model}, not for {config['model']}"
             )
-        return " ".join(str(config["chosen_by"]).split())
+        return one_line(str(config["chosen_by"]))
     foreign = {*_OF_THE_EXPERIMENT, *config.unread_options, "model", "dataset"}
     beside_the_data = Path(config["data_path"]) / f"{config['dataset']}.yaml"
     files = [*filter(Path.is_file, [beside_the_data]), *map(find_config_file, config_files)]
@@ -268,47 +281,75 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
     return f"given: {', '.join(given)}" if given else "shipped YAML"
 
 
-def write_spec(run: Run, folder: Path) -> None:
-    """What a worker reads; what an unfinished run with other options left in the folder is removed."""
-    if (folder / SPEC).is_file():
-        before = read_spec(folder)
-        if before.config_hash != run.config_hash or before.data_hash not in ("", run.data_hash):
-            shutil.rmtree(folder)
+@dataclass(frozen=True)
+class Told:
+    """What a worker tells while it works, in ``PROGRESS``.
+
+    Attributes:
+        note: what its user has to know; empty if there is nothing.
+        epochs: trained so far.
+        most: epochs there can be.
+        seconds: of training so far.
+    """
+
+    note: str = ""
+    epochs: int = 0
+    most: int = 0
+    seconds: float = 0.0
+
+
+def make_folder(run: Run, folder: Path) -> None:
+    """Make a run's folder ready for a worker, which reads the run there; what an unfinished run with the same options
+    left is kept."""
+    if (folder / SPEC).exists() and not _is_spec_of(run, folder):
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (SPEC, RECORD, CURVE, LOG, TEST, SWEEP, PROGRESS):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+    if (folder / CHECKPOINTS).is_file():
+        (folder / CHECKPOINTS).unlink()
+    for part in (folder, folder / CHECKPOINTS):
+        remove_left_overs(part)
+    for name in (RECORD, PROGRESS):
+        (folder / name).unlink(missing_ok=True)
     write_json(folder / SPEC, asdict(run))
 
 
+def _is_spec_of(run: Run, folder: Path) -> bool:
+    try:
+        before = read_spec(folder)
+    except ConfigError:
+        return False
+    return before.config_hash == run.config_hash and before.data_hash in ("", run.data_hash)
+
+
 def read_spec(folder: Path) -> Run:
-    """What ``write_spec`` wrote."""
-    content = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    return Run(**{**content, "guidance_scales": tuple(content["guidance_scales"])})
-
-
-def read_record(run: Run, output: Path) -> dict[str, Any] | None:
-    """The record of a run that has ended, well or not, or None.
+    """The run that ``make_folder`` wrote.
 
     Raises:
-        ConfigError: if it ended well, but with other options, which the message names, or on other data.
+        ConfigError: if it can't be one.
     """
-    path = run.folder(output) / RECORD
-    if not path.is_file():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    # Records and specs of before there were hashes of data have none.
-    is_other_data = record.get("data_hash", run.data_hash) != run.data_hash
-    if record["config_hash"] == run.config_hash and not is_other_data:
-        return record
-    if record["status"] == "ended" and is_other_data:
-        raise ConfigError(
-            f"{path.parent}: {run} was run on other files of the data set {run.dataset}; choose another --output"
-        )
-    if record["status"] == "ended":
-        made_with = read_spec(path.parent).options
-        changed = sorted(
-            name for name in {*made_with, *run.options} - _SURROUNDINGS if made_with.get(name) != run.options.get(name)
-        )
-        raise ConfigError(
-            f"{path.parent}: {run} was run with other options ({', '.join(changed)}); choose another --output, or "
-            "remove that folder to run it again"
-        )
-    return None
+    path = folder / SPEC
+    try:
+        content = read_json(path)
+        run = Run(**{**content, "guidance_scales": tuple(content["guidance_scales"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{path}: damaged: {error}") from error
+    if not isinstance(run.options, dict) or not all(isinstance(text, str) for text in (run.label, run.data_hash)):
+        raise ConfigError(f"{path}: damaged")
+    return run
+
+
+def check_is_of(run: Run, path: Path) -> None:
+    """Check that a checkpoint is of a run.
+
+    Raises:
+        ConfigError: if it is not, or if it is damaged.
+    """
+    state = checkpoint.load(path)
+    options = {**run.options, "seed": run.seed}
+    names = set(options) & set(state["options"]) - (SURROUNDINGS - {"seed"})
+    ours, its = (json.dumps([each[name] for name in sorted(names)]) for each in (options, state["options"]))
+    if (state["model"], state["dataset"], its) != (run.model, run.dataset, ours):
+        raise ConfigError(f"checkpoint {path}: it is another run's")

@@ -18,7 +18,7 @@ class Search(Protocol):
     """Suggests parameters, one trial after another or for several at a time.
 
     Every suggestion depends on nothing but the space, the seed and what was suggested and reported before: a search
-    that is repeated from the start suggests the same, and a pickled one goes on. (RecBole's ``HyperTuning`` keeps no
+    that is made anew and goes through them in their order goes on as the first one. (RecBole's ``HyperTuning`` keeps no
     trials, so it can't go on after a break.)
     """
 
@@ -35,9 +35,20 @@ def make_search(space: dict[str, Range], algorithm: str, seed: int) -> Search:
     Raises:
         ConfigError: if the algorithm is unknown, can't search the space, or if hyperopt is missing.
     """
+    check_algorithm(algorithm)
+    return ExhaustiveSearch(space, seed) if algorithm == "exhaustive" else HyperoptSearch(space, algorithm, seed)
+
+
+def check_algorithm(algorithm: str) -> None:
+    """Check that there is a search by that algorithm.
+
+    Raises:
+        ConfigError: if it is unknown, or if hyperopt is missing, which all but the exhaustive one need.
+    """
     if algorithm not in ALGORITHMS:
         raise ConfigError(f"algo: expected one of {', '.join(ALGORITHMS)}, got {algorithm}")
-    return ExhaustiveSearch(space, seed) if algorithm == "exhaustive" else HyperoptSearch(space, algorithm, seed)
+    if algorithm != "exhaustive":
+        _import_hyperopt()
 
 
 class ExhaustiveSearch:
@@ -130,7 +141,7 @@ def _import_hyperopt() -> Any:
     try:
         import hyperopt
     except ModuleNotFoundError as error:
-        raise ConfigError("tune needs hyperopt 0.2.5: pip install hyperopt==0.2.5 future six") from error
+        raise ConfigError(f'algo: {error}; pip install "recbole-cfgdiff[tune]"') from error
     return hyperopt
 
 

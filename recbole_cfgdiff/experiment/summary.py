@@ -3,7 +3,6 @@ HTML or plain text."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import pandas as pd
 from recbole.evaluator.register import smaller_metrics
 from tabulate import tabulate
 
+from recbole_cfgdiff.experiment.escape import for_html, for_latex, for_markdown, latex_comment, one_line
 from recbole_cfgdiff.experiment.metrics import is_per_user, split_metric, user_metrics
 from recbole_cfgdiff.experiment.outputs import Results
 from recbole_cfgdiff.experiment.statistics import LEVEL, differences, holm
@@ -102,7 +102,7 @@ def _compare(users: _Users, means: pd.DataFrame) -> pd.DataFrame:
     orders = {metric: list(means[metric].sort_values(ascending=False, kind="stable").index) for metric in means}
     for best in dict.fromkeys(order[0] for order in orders.values()):
         of_best = [metric for metric in means if orders[metric][0] == best]
-        others = [model for model in users if model != best and set(users[model]) & set(users[best])]
+        others = [model for model in users if model != best and _have_pairs(users[model], users[best])]
         if not others:
             continue
         chosen = [{seed: each[of_best] for seed, each in users[model].items()} for model in (best, *others)]
@@ -110,6 +110,11 @@ def _compare(users: _Users, means: pd.DataFrame) -> pd.DataFrame:
         for metric in of_best:
             rows += _rows_of_metric(metric, best, orders[metric], {model: found[model][metric] for model in others})
     return pd.DataFrame(rows, columns=columns)
+
+
+def _have_pairs(first: dict[int, pd.DataFrame], other: dict[int, pd.DataFrame]) -> bool:
+    """Whether two models were tested on a user with the same seed."""
+    return any(first[seed].index.isin(other[seed].index).any() for seed in first if seed in other)
 
 
 def _rows_of_metric(metric: str, best: str, order: list[str], found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -148,19 +153,10 @@ class Style(NamedTuple):
     escape: Callable[[str], str]
 
 
-_LATEX_WORDS = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
-
-
-def _latex_escaped(text: str) -> str:
-    return "".join(
-        _LATEX_WORDS.get(character, f"\\{character}" if character in "&%$#_{}" else character) for character in text
-    )
-
-
-MARKDOWN = Style("**{}**".format, "<u>{}</u>".format, "±", " \\*", lambda text: text.replace("|", "\\|"))
-LATEX = Style("\\textbf{{{}}}".format, "\\underline{{{}}}".format, "$\\pm$", "$^{*}$", _latex_escaped)
-HTML = Style("<b>{}</b>".format, "<u>{}</u>".format, "±", "<sup>*</sup>", html.escape)
-TEXT = Style("{}".format, "{}".format, "±", " *", str)
+MARKDOWN = Style("**{}**".format, "<u>{}</u>".format, "±", " \\*", for_markdown)
+LATEX = Style("\\textbf{{{}}}".format, "\\underline{{{}}}".format, "$\\pm$", "$^{*}$", for_latex)
+HTML = Style("<b>{}</b>".format, "<u>{}</u>".format, "±", "<sup>*</sup>", for_html)
+TEXT = Style("{}".format, "{}".format, "±", " *", one_line)
 
 
 def rows_of(summary: Summary, metrics: Sequence[str], style: Style) -> tuple[list[str], list[list[str]]]:
@@ -187,6 +183,49 @@ def tables_of(metrics: Sequence[str], first: int) -> list[list[str]]:
     """The metrics of each table: those of one list length, the one that matters most first."""
     lengths = sorted({split_metric(metric)[1] for metric in metrics}, key=lambda k: (k != first, k))
     return [[metric for metric in metrics if split_metric(metric)[1] == k] for k in lengths]
+
+
+def first_place(summary: Summary, metric: str) -> str:
+    """Who is first by a metric, by how much, and whether that holds over users and seeds, in a sentence."""
+    smaller = split_metric(metric)[0] in smaller_metrics
+    means = summary.means[metric].sort_values(ascending=smaller, kind="stable")
+    best, best_mean = str(means.index[0]), means.iloc[0]
+    if len(means) < 2:
+        return f"{best} has {metric} {best_mean:.{DIGITS}f}; there is no other model to compare it with."
+    second, lead = str(means.index[1]), abs(best_mean - means.iloc[1])
+    if summary.ranks.loc[second, metric] == 1:
+        told = f"{best} and {second} are first alike by {metric}, {best_mean:.{DIGITS}f}"
+    else:
+        share = f" ({lead / abs(means.iloc[1]):.1%})" if means.iloc[1] else ""
+        told = f"{best} is first by {metric}, {best_mean:.{DIGITS}f}, {lead:.{DIGITS}f}{share} ahead of {second}"
+    comparisons = summary.comparisons
+    tested = comparisons[(comparisons["metric"] == metric) & (comparisons["model"] == best)]
+    if tested.empty:
+        return f"{told}; whether that holds over users and seeds is not tested."
+    return f"{told}; {_how_far_it_holds(tested.iloc[0])}."
+
+
+def _how_far_it_holds(row: pd.Series) -> str:
+    is_above_chance = row["p_holm"] < LEVEL
+    over_users = f"the difference to {row['versus']} {'holds' if is_above_chance else 'does not hold'} over users"
+    over_users += f" (corrected p = {row['p_holm']:.3g})"
+    if row["seeds"] == 1:
+        but = "but" if is_above_chance else "and"
+        return f"{over_users}, {but} of other seeds one seed tells nothing: run more, as by --seeds=5"
+    seeds = f"each of the {row['seeds']} seeds"
+    if row["same_sign"]:
+        return f"{over_users}, {'and' if is_above_chance else 'but'} has the same sign with {seeds}"
+    return f"{over_users}, {'but not' if is_above_chance else 'nor'} with {seeds}"
+
+
+def meaning_of_marks(summary: Summary) -> str:
+    """What a mark in the tables means, for under them."""
+    told = (
+        "*: differs significantly from the best of the other models, the first from the second "
+        f"(p < {LEVEL:g} over users, corrected over the models, the same sign with every seed); the mark is no error."
+    )
+    is_single = (summary.models["seeds"] == 1).any()
+    return told + " With one seed it says nothing of other seeds." * bool(is_single)
 
 
 def mixed_hyperparameters(summary: Summary) -> str:
@@ -232,7 +271,7 @@ def to_latex(summary: Summary, metrics: Sequence[str]) -> str:
         "\\end{tabular}",
     ]
     chosen = sorted({f"{model}: {how}" for model, how in summary.models["hyperparameters"].items()})
-    return "\n".join([*lines, *(f"% hyperparameters: {each}" for each in chosen)]) + "\n"
+    return "\n".join([*lines, *(latex_comment(f"hyperparameters: {each}") for each in chosen)]) + "\n"
 
 
 def to_text(summary: Summary, metrics: Sequence[str]) -> str:

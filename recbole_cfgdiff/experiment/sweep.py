@@ -13,7 +13,6 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation import collect_guidance_scales, is_full_ranking
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, guidance_effects, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
-from recbole_cfgdiff.experiment.runs import CHECKPOINTS
 from recbole_cfgdiff.quick_start import Prepared, load_trained
 
 
@@ -82,8 +81,7 @@ def sweep_checkpoint(checkpoint: Path, guidance_scales: Sequence[float]) -> tupl
     Returns:
         the table, and the model with its data.
     """
-    of_experiment = checkpoint / CHECKPOINTS
-    prepared = load_trained(of_experiment if of_experiment.is_dir() else checkpoint)
+    prepared = load_trained(checkpoint)
     if not is_guided(prepared):
         raise ConfigError(
             f"checkpoint {checkpoint}: {prepared.config['model']} has no guidance scale; give a CFGDiffRec's"

@@ -11,14 +11,16 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_cfgdiff.errors import TrainingError
-from recbole_cfgdiff.experiment.pool import run_one
-from recbole_cfgdiff.experiment.runs import CHECKPOINTS, Run
+from recbole_cfgdiff.checkpoint import BEST
+from recbole_cfgdiff.errors import ConfigError, TrainingError
+from recbole_cfgdiff.experiment.escape import write_table
+from recbole_cfgdiff.experiment.pool import kind_of, run_one
+from recbole_cfgdiff.experiment.progress import Progress
+from recbole_cfgdiff.experiment.runs import CHECKPOINTS, RECORD, Run, check_is_of
 from recbole_cfgdiff.experiment.search import Search
-from recbole_cfgdiff.files import write_text
 
 TRIALS = "trials.csv"
-_TOLD = ("status", "valid_score", "training_seconds", "epochs", "error")
+TOLD = ("status", "valid_score", "training_seconds", "epochs", "error")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class TrialTable:
         bigger: whether more of it is better.
         total: how many trials there will be at most.
         say: called with a line for each trial.
+        progress: of as many runs.
 
     Attributes:
         rows: of ``trials.csv``: number, parameters, status, best validation score, seconds, epochs, message of a
@@ -57,9 +60,11 @@ class TrialTable:
         best: the trial with the best score among those that ended, and its record.
     """
 
-    def __init__(self, output: Path, metric: str, bigger: bool, total: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, output: Path, metric: str, bigger: bool, total: int, say: Callable[[str], None], progress: Progress
+    ) -> None:
         self.output, self.metric, self.bigger, self.total = output, metric, bigger, total
-        self._say = say
+        self.say, self.progress = say, progress
         self.rows: list[dict[str, Any]] = []
         self.best: tuple[Trial, dict[str, Any]] | None = None
 
@@ -76,12 +81,13 @@ class TrialTable:
         failed = record["status"] == "failed"
         if record["status"] == "ended" and (self.best is None or self._loss(record) < self._loss(self.best[1])):
             self.best = trial, record
-        self.rows.append({"trial": trial.number, **trial.parameters, **{name: record.get(name) for name in _TOLD}})
-        write_text(self.output / TRIALS, self.table().to_csv(index=False))
+        self.rows.append({"trial": trial.number, **trial.parameters, **{name: record.get(name) for name in TOLD}})
+        write_table(self.table(), self.output / TRIALS)
         outcome = record["error"] if failed else f"{self.metric} {record['valid_score']:.4f}"
         best = f"; best {self.best[1]['valid_score']:.4f}" if self.best else ""
         parameters = ", ".join(f"{name}={_short(value)}" for name, value in trial.parameters.items())
-        self._say(f"[{len(self.rows)}/{self.total}] {parameters}: {record['status']}, validation {outcome}{best}")
+        left = f"; {left}" if (left := self.progress.left()) else ""
+        self.say(f"[{len(self.rows)}/{self.total}] {parameters}: {record['status']}, validation {outcome}{best}{left}")
         return None if failed else self._loss(record)
 
     def _loss(self, record: dict[str, Any]) -> float:
@@ -124,8 +130,10 @@ def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path
     while len(table.rows) < table.total and (suggestion := search.next()) is not None:
         trial = make_trial(*suggestion)
         config_hash = trial.run.config_hash
-        if config_hash not in records:
-            records[config_hash] = run_one(trial.run, table.output)
+        if config_hash in records:
+            table.progress.skip(kind_of(trial.run))
+        else:
+            records[config_hash] = run_one(trial.run, table.output, table.progress, table.say)
         search.report(trial.number, table.add(trial, records[config_hash]))
         folder = trial.run.folder(table.output) / CHECKPOINTS
         is_best = table.best is not None and table.best[0] is trial
@@ -133,4 +141,17 @@ def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path
         kept = folder if is_best else kept
         if discarded is not None:
             shutil.rmtree(discarded, ignore_errors=True)
-    return table.the_best()[0].run.folder(table.output) / CHECKPOINTS
+    best = table.the_best()[0].run
+    _check_weights(best, table)
+    return best.folder(table.output) / CHECKPOINTS
+
+
+def _check_weights(run: Run, table: TrialTable) -> None:
+    """Do the run of the best trial again if its weights are gone or damaged."""
+    folder = run.folder(table.output)
+    try:
+        check_is_of(run, folder / CHECKPOINTS / BEST)
+    except ConfigError as error:
+        table.say(f"{error}; {run} is done again")
+        (folder / RECORD).unlink(missing_ok=True)
+        run_one(run, table.output, table.progress, table.say)

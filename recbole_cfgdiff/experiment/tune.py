@@ -16,15 +16,16 @@ from recbole_cfgdiff.config import Config, resolve_model
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.experiment.figures import search_progress
 from recbole_cfgdiff.experiment.outputs import OutputFolder
-from recbole_cfgdiff.experiment.ray_trials import Cluster, connected, do_by_ray
-from recbole_cfgdiff.experiment.runs import Run, check_data, options_of
-from recbole_cfgdiff.experiment.search import Search, make_search
+from recbole_cfgdiff.experiment.progress import Progress
+from recbole_cfgdiff.experiment.ray_trials import Cluster, connected, do_by_ray, import_ray, trials_at_a_time
+from recbole_cfgdiff.experiment.runs import Run, check_data, check_names, options_of
+from recbole_cfgdiff.experiment.search import Search, check_algorithm, make_search
 from recbole_cfgdiff.experiment.search_space import Range, boundary_values, read_space
 from recbole_cfgdiff.experiment.trials import TRIALS, MakeTrial, Trial, TrialTable, do_in_turn
 from recbole_cfgdiff.files import write_text
+from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.quick_start import load_trained
-from recbole_cfgdiff.unread_options import check_all_are_read
 
 BEST = "best.yaml"
 
@@ -62,13 +63,18 @@ def tune(
         ConfigError: on a mistake in the options, before anything is run.
         TrainingError: if every trial failed.
     """
+    if cluster:
+        import_ray()
     plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
     # Ray's table of trials, unlike our records, knows nothing of the data.
     tool = {"tool": "ray", "data_hash": plan.data_hash} if cluster else {"tool": "hyperopt"}
     identity = {**plan.identity, **tool}
     with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
         config = plan.config
-        table = TrialTable(output, config["valid_metric"].lower(), config["valid_metric_bigger"], plan.max_evals, say)
+        jobs = trials_at_a_time(cluster) if cluster else 1
+        progress = Progress([f"{config['model']} on {config['dataset']}"] * plan.max_evals, jobs, say)
+        metric, bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+        table = TrialTable(output, metric, bigger, plan.max_evals, say, progress)
         do_trials = partial(do_by_ray, cluster=cluster) if cluster else do_in_turn
         checkpoints = do_trials(plan.search, plan.make_trial, table)
         return _finish(table, checkpoints, plan.how + (" by Ray Tune" if cluster else ""), say)
@@ -113,6 +119,10 @@ def plan_search(
         ConfigError: on a mistake in the options, the space or the data; every value of a choice and the ends of every
             range are tried.
     """
+    check_algorithm(algorithm)
+    check_names([dataset], config_files)
+    if params_file:
+        check_name("params_file", params_file.name)
     path = params_file or _shipped_space(resolve_model(model).__name__)
     space = read_space(path)
     if max_evals is not None and max_evals < 1:
@@ -163,7 +173,6 @@ class _Common(NamedTuple):
         values = {name: boundary_values(parameter) for name, parameter in space.items()}
         first = {name: listed[0] for name, listed in values.items()}
         config = self.config(first)
-        check_all_are_read([config], names=given)
         for name, listed in values.items():
             for value in listed[1:]:
                 self.config({**first, name: value})

@@ -6,6 +6,7 @@ its failure ends nothing else.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,20 +28,37 @@ from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_training_error
+from recbole_cfgdiff.experiment.escape import write_table
 from recbole_cfgdiff.experiment.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.experiment.rankings import collect_rankings
-from recbole_cfgdiff.experiment.runs import CHECKPOINTS, CURVE, RECORD, SWEEP, TEST, Run, read_spec
+from recbole_cfgdiff.experiment.records import CURVE_COLUMNS, read_curve, write_record
+from recbole_cfgdiff.experiment.runs import (
+    CHECKPOINTS,
+    CURVE,
+    PROGRESS,
+    SWEEP,
+    TEST,
+    Run,
+    Told,
+    check_is_of,
+    read_spec,
+)
 from recbole_cfgdiff.experiment.sweep import can_sweep, sweep
-from recbole_cfgdiff.files import write_json, write_text
+from recbole_cfgdiff.files import remove, write_json, write_text
 from recbole_cfgdiff.quick_start import Prepared, prepare
 from recbole_cfgdiff.run_folder import run_folder
 
 _PACKAGES = ("recbole-cfgdiff", "recbole", "torch", "numpy", "scipy", "pandas")
+_SECONDS_BETWEEN_WORDS = 1.0  # writing takes time, too
 AfterValidation = Callable[["LearningCurve"], None]
-_CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
 
 
-def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | None = None) -> dict[str, Any]:
+def train_and_test(
+    run: Run,
+    folder: Path,
+    after_validation: AfterValidation | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
     """Do the run, from where an interrupted one left off, and write its learning curve, and of a run that is tested its
     rankings and sweep.
 
@@ -47,25 +66,18 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
         run: what to do.
         folder: the run's.
         after_validation: called with the learning curve after each validation, when there is a checkpoint of it.
+        say: called with what the user has to know.
 
     Returns:
         the record, plain values only.
 
     Raises:
         ConfigError: on a mistake in the options, or if the data is not what the run was planned for.
-        TrainingError: if the loss is not finite.
+        TrainingError: if the loss is not finite, or a metric.
     """
-    checkpoints = folder / CHECKPOINTS
-    options = {**run.options, "seed": run.seed, "checkpoint_dir": str(folder), "run_name": CHECKPOINTS}
-    options["show_progress"] = False
-    if (checkpoints / checkpoint.LAST).is_file():
-        options["resume"] = str(checkpoints)
-    else:
-        (checkpoints / checkpoint.BEST).unlink(missing_ok=True)  # of a run that was killed before its first last.pth
-    prepared = prepare(run.model, run.dataset, None, options)
+    prepared, curve = _resume(run, folder, say) or _begin(run, folder)
     if run.data_hash not in ("", hash_of_data(prepared.config)):
         raise ConfigError(f"the files of the data set {run.dataset} have changed since the experiment was started")
-    curve = LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
 
     def on_validation(epoch: int, valid_score: float) -> None:
         curve.add(epoch, valid_score)
@@ -87,15 +99,50 @@ def train_and_test(run: Run, folder: Path, after_validation: AfterValidation | N
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
     }
     if run.guidance_scales and can_sweep(prepared):
-        write_text(folder / SWEEP, sweep(prepared, run.guidance_scales).to_csv(index=False))
+        write_table(sweep(prepared, run.guidance_scales), folder / SWEEP)
     return record
 
 
-def attempt(run: Run, folder: Path, after_validation: AfterValidation | None = None) -> dict[str, Any]:
+def _resume(run: Run, folder: Path, say: Callable[[str], None]) -> tuple[Prepared, LearningCurve] | None:
+    """Go on from where an interrupted run left off, or None if there is nothing to go on from, or it is damaged."""
+    checkpoints = folder / CHECKPOINTS
+    if not (checkpoints / checkpoint.LAST).exists():
+        return None
+    try:
+        for name in (checkpoint.LAST, checkpoint.BEST):
+            check_is_of(run, checkpoints / name)
+        read_curve(folder / CURVE)  # without it the seconds before are not known
+        prepared = _prepare(run, folder, resume=str(checkpoints))
+        return prepared, LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
+    except Exception as error:  # whatever damage makes the reader stumble over; a mistake in the options comes again
+        told = " ".join(f"{error}".splitlines())
+        say(f"{told}; the run starts again from the beginning")
+        return None
+
+
+def _begin(run: Run, folder: Path) -> tuple[Prepared, LearningCurve]:
+    prepared = _prepare(run, folder)
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        remove(folder / CHECKPOINTS / name)
+    (folder / CURVE).unlink(missing_ok=True)
+    return prepared, LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
+
+
+def _prepare(run: Run, folder: Path, **resume: str) -> Prepared:
+    options = {**run.options, "seed": run.seed, "checkpoint_dir": str(folder), "run_name": CHECKPOINTS, **resume}
+    return prepare(run.model, run.dataset, None, {**options, "show_progress": False})
+
+
+def attempt(
+    run: Run,
+    folder: Path,
+    after_validation: AfterValidation | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
     """``train_and_test``, or the record of its failure."""
     try:
         with run_folder(folder / CHECKPOINTS), reported_as_training_error("the same command goes on"):
-            return train_and_test(run, folder, after_validation)
+            return train_and_test(run, folder, after_validation, say)
     except (ConfigError, TrainingError) as error:
         return {"status": "failed", "error": " ".join(str(error).splitlines())}
     except Exception as error:
@@ -116,7 +163,10 @@ def _test(prepared: Prepared, folder: Path) -> dict[str, Any]:
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}
+    plain = {name: float(value) for name, value in metrics.items()}
+    if odd := [f"{name} is {value}" for name, value in plain.items() if not math.isfinite(value)]:
+        raise TrainingError(f"{', '.join(odd)}: no figure to compare; leave it out of metrics")
+    return plain
 
 
 class LearningCurve:
@@ -130,7 +180,7 @@ class LearningCurve:
 
     def __init__(self, trainer: Any, path: Path, model_seconds: float) -> None:
         self._trainer, self._path = trainer, path
-        rows = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=_CURVE_COLUMNS)
+        rows = read_curve(path) if path.exists() else pd.DataFrame(columns=CURVE_COLUMNS)
         self._rows = rows[rows["epoch"] < trainer.start_epoch]
         self._before = float(self._rows["seconds"].max()) if len(self._rows) else model_seconds
         self._started = time.perf_counter()
@@ -143,9 +193,7 @@ class LearningCurve:
         """The trainer's callback after a validation."""
         loss = self._trainer.train_loss_dict.get(epoch)
         loss = float(np.sum(loss)) if loss is not None else float("nan")
-        row = pd.DataFrame(
-            [[epoch, self.seconds(), loss, valid_score]], columns=["epoch", "seconds", "train_loss", "valid_score"]
-        )
+        row = pd.DataFrame([[epoch, self.seconds(), loss, valid_score]], columns=CURVE_COLUMNS)
         self._rows = pd.concat([self._rows, row]) if len(self._rows) else row
         write_text(self._path, self._rows.to_csv(index=False))
 
@@ -161,9 +209,19 @@ class LearningCurve:
         return float(scores.max() if self._trainer.valid_metric_bigger else scores.min())
 
     @property
+    def validations(self) -> int:
+        """Number of validations so far."""
+        return len(self._rows)
+
+    @property
     def epochs(self) -> int:
         """Number of epochs trained."""
         return 1 + max([*self._trainer.train_loss_dict, *self._rows["epoch"]], default=-1)
+
+    @property
+    def most_epochs(self) -> int:
+        """Number of epochs there will be, if training does not stop early."""
+        return self._trainer.epochs
 
 
 def _peak_memory_mb() -> float:
@@ -229,9 +287,23 @@ def main(folder: Path) -> int:
     """Do the run of ``folder`` and write its record; the exit status is 0 also of a run that failed on its own."""
     _end_with_parent()
     silence_recbole_deprecations()
-    run = read_spec(folder)
-    record = provenance(run) | attempt(run, folder)
-    write_json(folder / RECORD, record)
+    run, note, told_at = read_spec(folder), "", 0.0
+
+    def say(text: str) -> None:
+        nonlocal note
+        note = text
+        print(text)
+        write_json(folder / PROGRESS, asdict(Told(note)))
+
+    def tell(curve: LearningCurve) -> None:
+        nonlocal told_at
+        if time.monotonic() < told_at + _SECONDS_BETWEEN_WORDS:
+            return
+        told_at = time.monotonic()
+        write_json(folder / PROGRESS, asdict(Told(note, curve.epochs, curve.most_epochs, curve.seconds())))
+
+    record = provenance(run) | attempt(run, folder, tell, say)
+    write_record(folder, record)
     if record["status"] == "ended":
         (folder / CHECKPOINTS / checkpoint.LAST).unlink(missing_ok=True)
     return 0

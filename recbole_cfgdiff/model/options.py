@@ -8,7 +8,6 @@ from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
 
-
 _LARGEST = 2**63 - 1  # of what torch, numpy and Python's own iterators count by
 
 
