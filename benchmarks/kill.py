@@ -252,7 +252,8 @@ def kill_once(
 
 
 def problem_of_kill(kill: Kill, status: int, before: Sequence[str]) -> str:
-    """SIGTERM is one line, and nothing is left over but a lock that was just being taken; before Python comes to our code it ends like SIGKILL."""
+    """SIGTERM is one line, and nothing is left over but a lock that was just being taken; before Python comes to our
+    code it ends like SIGKILL."""
     by = signal.Signals[kill.signal]
     if by is signal.SIGKILL:
         return "" if status == -by else f"status {status} after SIGKILL: {Path('err').read_text()[-500:]}"
