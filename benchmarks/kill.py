@@ -223,12 +223,13 @@ def killed_run(number: int, n_kills: int, seed: int, data: Path, unbroken: dict[
         with folder_of_a_run():
             while len(kills) < n_kills:
                 by = (signal.SIGKILL, signal.SIGTERM)[(_KILLS_OF_A_RUN * number + len(kills)) % 2]
+                before = left_over()  # of an earlier kill, if this one comes before the run has its folder
                 kill, status = kill_once(number, model, by, chance, data, unbroken[model])
                 if status == 0:  # it was faster
                     break
-                kill.problem = problem_of_kill(kill, status)
+                kill.problem = problem_of_kill(kill, status, before)
                 kills.append(kill)
-            problem = problem_at_end(model, data, unbroken[model])
+            problem = problem_at_end(command(model, data) if status else [], unbroken[model])
             if problem:
                 kills[-1:] = [Kill(**{**asdict(kill), "problem": f"{kill.problem} {problem}".strip()})]
     return kills
@@ -250,8 +251,9 @@ def kill_once(
     return Kill(number, model, by.name, kind, round(seconds, 3)), kill_after(process, seconds, by)
 
 
-def problem_of_kill(kill: Kill, status: int) -> str:
-    """SIGTERM is one line, and nothing is left over; before Python comes to our code it ends like SIGKILL."""
+def problem_of_kill(kill: Kill, status: int, before: Sequence[str]) -> str:
+    """SIGTERM is one line, and nothing is left over but a lock that was just being taken; before Python comes to our
+    code it ends like SIGKILL."""
     by = signal.Signals[kill.signal]
     if by is signal.SIGKILL:
         return "" if status == -by else f"status {status} after SIGKILL: {Path('err').read_text()[-500:]}"
@@ -260,7 +262,7 @@ def problem_of_kill(kill: Kill, status: int) -> str:
         return ""
     if status != 128 + by or len(errors) != 1 or not errors[0].startswith("error: ended by SIGTERM"):
         return f"status {status} after SIGTERM: {Path('err').read_text()[-500:]}"
-    left = [name for name in left_over() if name != ".lock"]
+    left = set(left_over()) - {*before, ".lock"}
     return f"left after SIGTERM: {', '.join(left)}" if left else ""
 
 
@@ -269,9 +271,10 @@ def left_over() -> list[str]:
     return [path.name for path in Path("saved").rglob(".*")]
 
 
-def problem_at_end(model: str, data: Path, unbroken: Unbroken) -> str:
-    """Let the run of the working folder end, unless it has, and compare it with the unbroken one."""
-    if not (_RUN / "result.json").exists() and wait(fork(command(model, data))):
+def problem_at_end(arguments: Sequence[str], unbroken: Unbroken) -> str:
+    """Let the run of the working folder end by the command, unless it has ended (no arguments), and compare it with the
+    unbroken one."""
+    if arguments and wait(fork(arguments)):
         return f"it did not go on: {Path('err').read_text()[-500:]}"
     if result() != unbroken.result:
         return f"{result()} instead of {unbroken.result}"
