@@ -261,7 +261,7 @@ def _sweep(known: argparse.Namespace, rest: list[str]) -> int:
     print(tabulate(table[["part", "guidance_scale", *columns]], headers="keys", showindex=False, floatfmt=".4f"))
     if known.output:
         remove_left_overs(known.output)
-        with told_if_not_written(known.output, TrainingError):
+        with told_if_not_written(known.output, ConfigError):
             write_sweep(table, prepared.config["model"], prepared.config["dataset"], columns, known.output)
         print(f"\nall metrics and figures: {known.output}")
     return 0
@@ -353,7 +353,8 @@ def _guarded(
 def _check_arguments(known: argparse.Namespace) -> None:
     for name, value in vars(known).items():
         if "\0" in str(value):
-            raise ConfigError(f"{name}: expected a value without NUL characters, got {str(value)!r}")
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(f"{option}: expected a value without NUL characters, got {str(value)!r}")
 
 
 @contextmanager

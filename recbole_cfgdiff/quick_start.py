@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -272,9 +273,9 @@ def _prepare(config: Config) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     _open_log(config)
     logger = getLogger()
-    logger.info(config)
-
+    # First in the log: which rows are left out, and why.
     dataset_, train_data, valid_data, test_data = _load_data(config)
+    logger.info(config)
     logger.info(dataset_)
     started = time.perf_counter()
     trainer = _make_trainer(config, train_data)
@@ -295,12 +296,16 @@ def _open_log(config: Config) -> None:
     init_logger(config)
     for handler in getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and handler not in before:
-            handler.handleError = partial(_raise_error_of, handler.baseFilename)  # type: ignore[method-assign]
+            handler.handleError = partial(_handle_error, handler)  # type: ignore[method-assign]
 
 
-def _raise_error_of(log: str, _: logging.LogRecord) -> None:
-    """In place of ``Handler.handleError``, which is called while the error is handled."""
-    with errors_name(Path(log)):
+def _handle_error(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    """In place of ``Handler.handleError``, which is called while the error is handled. A line that RecBole formats
+    wrongly, as RaCT does, stays a complaint."""
+    if not isinstance(sys.exc_info()[1], OSError):
+        logging.FileHandler.handleError(handler, record)
+        return
+    with errors_name(Path(handler.baseFilename)):
         raise
 
 

@@ -169,10 +169,8 @@ def _check_names(options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"benchmark_filename: expected the names of three parts, as ['train', 'valid', 'test'], got {parts!r}"
         )
-    suffixes = options["additional_feat_suffix"] or []
-    for name, values in (("benchmark_filename", parts or []), ("additional_feat_suffix", _listed(suffixes))):
-        for value in values:
-            check_name(name, value)  # of a file beside the others, not of one elsewhere
+    for part in parts or ():
+        check_name("benchmark_filename", part)  # of a file beside the others, not of one elsewhere
 
 
 def _check_kinds(options: Mapping[str, Any]) -> None:

@@ -89,6 +89,31 @@ _RULES = (
     _Rule(("wandb_project",), lambda config: config["log_wandb"], "give --log_wandb=True with it"),
 )
 
+# A file of settings may have these all the same: those of a search stand beside each other, read or not.
+_RULES_OF_HYPERPARAMETERS = (
+    _Rule(("w_min", "w_max"), lambda config: config["time-aware"] is not False, "give --time-aware=True with it"),
+    _Rule(
+        ("guidance_embedding_size",),
+        lambda config: config["guidance_encoder"] == "embedding",
+        "give --guidance_encoder=embedding with it",
+    ),
+    _Rule(
+        ("embedding_size",),
+        lambda config: config["time_embedding"] is not False,
+        "it is the width of the step's embedding; give --time_embedding=True with it",
+    ),
+    _Rule(
+        ("noise_min", "noise_max"),
+        lambda config: config["noise_scale"] != 0 and config["noise_schedule"] in (None, "linear", "linear-var"),
+        "only the linear schedules read it, and none where noise_scale is 0",
+    ),
+    _Rule(
+        ("mf_pretrain_path", "mlp_pretrain_path"),
+        lambda config: config["use_pretrain"] is True,
+        "give --use_pretrain=True with it",
+    ),
+)
+
 
 def options_without_effect(config: Any) -> dict[str, str]:
     """Given options that differ from their defaults, and that nothing reads.
@@ -101,10 +126,16 @@ def options_without_effect(config: Any) -> dict[str, str]:
     """
     given, default = config.external_config_dict, config.internal_config_dict
     found = dict.fromkeys(config.unread_options, f"{config['model']} does not read it, only other models do")
-    for rule in _RULES:
+    for rule in (*_RULES, *_RULES_OF_HYPERPARAMETERS):
         if not rule.is_read(config):
             found |= {name: rule.told for name in rule.names if given.get(name, default.get(name)) != default.get(name)}
     return found
+
+
+def _mistakes(config: Any) -> dict[str, str]:
+    """The options without effect, but for hyperparameters of a file of settings."""
+    may_stand = {name for rule in _RULES_OF_HYPERPARAMETERS for name in rule.names} - set(config.variable_config_dict)
+    return {name: told for name, told in options_without_effect(config).items() if name not in may_stand}
 
 
 def check_all_are_read(configs: Sequence[Any], names: Collection[str] | None = None) -> None:
@@ -117,7 +148,7 @@ def check_all_are_read(configs: Sequence[Any], names: Collection[str] | None = N
     Raises:
         ConfigError: if one does nothing in any run, and what would do what was meant.
     """
-    first, *others = map(options_without_effect, configs)
+    first, *others = map(_mistakes, configs)
     unread = [name for name in first if all(name in other for other in others) and (names is None or name in names)]
     if unread:
         raise ConfigError("; ".join(f"{name}: it would do nothing: {first[name]}" for name in sorted(unread)))

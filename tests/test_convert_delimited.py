@@ -143,7 +143,7 @@ def test_what_is_not_utf_8_is_an_error_that_names_the_option(encoding, empty_fol
         ("rot13", "--encoding: expected one such as"),
         ("hex", "--encoding: expected one such as"),
         ("", "--encoding: expected one such as"),
-        ("a\0b", "--encoding: expected one such as"),
+        ("a\0b", "--encoding: expected a value without NUL"),
     ],
 )
 def test_a_wrong_encoding_is_refused(option, message, empty_folder, capsys):

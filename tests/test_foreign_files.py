@@ -178,7 +178,7 @@ LAYER = "denoiser.output_layer.weight"
         (lambda state: state.update(model="KD_DAGFM"), [""]),
         (lambda state: state.update(model="os"), ["unknown model os"]),
         (lambda state: state.update(model=3), ["see its model"]),
-        (lambda state: state.update(dataset="../tiny"), ["dataset: expected the name of a folder"]),
+        (lambda state: state.update(dataset="../tiny"), ["dataset: expected the name of a file or folder"]),
         (lambda state: state.pop("optimizers"), ["see its optimizers"]),
         (lambda state: state.update(state_dict=[]), ["see its state_dict"]),
         (lambda state: state["state_dict"].pop(LAYER), [f"missing: {LAYER}"]),
@@ -330,6 +330,10 @@ def test_sparse_matrices_come_back_as_they_were():
         (["--model=DiffRec", "--eval_step=0", "--stopping_step=3"], "nothing is validated"),
         (["--model=DiffRec", "--train_neg_sample_args={'sample_num': 3}"], "samples no item"),
         (["--model=DiffRec", "--n_layers=3"], "DiffRec does not read it, only other models do"),
+        (["--model=DiffRec", "--w_min=0.3"], "give --time-aware=True with it"),
+        (["--model=CFGDiffRec", "--guidance_encoder=raw", "--guidance_embedding_size=7"], "guidance_encoder=embedding"),
+        (["--model=CFGDiffRec", "--time_embedding=False", "--embedding_size=7"], "give --time_embedding=True with it"),
+        (["--model=DiffRec", "--noise_schedule=cosine", "--noise_max=0.5"], "only the linear schedules read it"),
         (["--model=DiffRec", "--p_uncond=0.3"], "DiffRec does not read it, only other models do"),
     ],
 )
@@ -338,6 +342,12 @@ def test_an_option_that_would_do_nothing_is_an_error(arguments, part, cli):
     write_inter(Path("dataset"), "rated", rows, "user_id:token\titem_id:token\trating:float\ttimestamp:float")
     outcome = cli("--dataset=rated", f"--load_col={NUMBERS}", *arguments)
     assert outcome.status == 2 and "it would do nothing: " in outcome.err and part in outcome.err
+
+
+def test_a_file_of_settings_may_have_hyperparameters_that_others_switch_off(tiny, cli):
+    Path("tuned.yaml").write_text("guidance_encoder: raw\nguidance_embedding_size: 7\n")
+    arguments = ("--model=CFGDiffRec", f"--dataset={tiny}", "--epochs=1", "--config_files=tuned.yaml")
+    assert cli(*arguments).status == 0
 
 
 def test_an_option_of_another_model_is_read_where_it_is_its_default(tiny, cli):

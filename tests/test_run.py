@@ -200,7 +200,7 @@ def test_a_checkpoint_of_another_origin_is_refused_without_running_its_code(writ
 def test_options_in_a_checkpoint_are_not_run_either(tiny):
     result = run("CFGDiffRec", tiny, config_dict={"epochs": 1, "state": "ERROR"})
     state = checkpoint.load(Path(result["run_dir"]) / "best.pth")
-    state["options"]["learner"] = "__import__('os').system('touch executed')"
+    state["options"]["chosen_by"] = "__import__('os').system('touch executed')"
     Path("data.bin").write_bytes(pickle.dumps(Malicious()))
     state["options"].update(dataset_save_path="data.bin", dataloaders_save_path="data.bin")
     checkpoint.save(state, Path("changed.pth"))
