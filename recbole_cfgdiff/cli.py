@@ -353,8 +353,7 @@ def _guarded(
 def _check_arguments(known: argparse.Namespace) -> None:
     for name, value in vars(known).items():
         if "\0" in str(value):
-            option = "--" + name.replace("_", "-")
-            raise ConfigError(f"{option}: expected a value without NUL characters, got {str(value)!r}")
+            raise ConfigError(f"--{name}: expected a value without NUL characters, got {str(value)!r}")
 
 
 @contextmanager
