@@ -21,7 +21,7 @@ def test_a_case_that_fails_is_told_and_counted(monkeypatch, capsys, tmp_path):
     (tmp_path / "fuzz_broken.py").write_text(
         "def check(seed, folder):\n    return 'a traceback' if seed == 2 else None\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     assert fuzz.main(["--cases=4", "--targets=broken", "--jobs=1", f"--output={tmp_path}"]) == 1
     out, err = capsys.readouterr()
     assert "broken: 4 cases, 1 failed" in out and "broken 2: a traceback" in err
