@@ -13,7 +13,7 @@ import recbole.trainer.trainer
 import recbole.utils
 import torch
 from recbole.trainer import Trainer
-from recbole.utils import get_tensorboard
+from recbole.utils import ModelType, get_tensorboard
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import replaced
@@ -26,6 +26,11 @@ from recbole_cfgdiff.restoring import check_progress, load_counters, load_model_
 def get_trainer(config: Any) -> type:
     """RecBole's trainer class for the model, with our checkpoints."""
     trainer = recbole.utils.get_trainer(config["MODEL_TYPE"], config["model"])
+    if config["MODEL_TYPE"] is ModelType.KNOWLEDGE:
+        raise ConfigError(
+            f"model {config['model']}: RecBole feeds knowledge-aware models by two loaders at once, whose state our "
+            "checkpoints do not hold; they are not supported"
+        )
     if not issubclass(trainer, Trainer):
         raise ConfigError(f"model {config['model']}: RecBole trains it by {trainer.__name__}, which is not supported")
     return type(trainer.__name__, (CheckpointTrainer, trainer), {})

@@ -362,3 +362,12 @@ def test_labels_are_needed_in_each_row(empty_folder, cli):
     write_inter(empty_folder / "dataset", "labeled", [*rows, ("u1", "i20", 99, "")], header)
     arguments = ["--model=BPR", "--dataset=labeled", *measured]
     fails_with(cli(*arguments), "labeled.inter, line 47: expected a number for label, found ''")
+
+
+def test_knowledge_aware_models_are_refused(tiny, cli):
+    folder = Path("dataset/tiny")
+    (folder / "tiny.kg").write_text("head_id:token\trelation_id:token\ttail_id:token\ne1\tr\te2\n")
+    links = "".join(f"i{item}\te{item}\n" for item in range(40))
+    (folder / "tiny.link").write_text(f"item_id:token\tentity_id:token\n{links}")
+    columns = "{'inter': ['user_id', 'item_id', 'timestamp'], 'kg': '*', 'link': '*'}"
+    fails_with(cli("--model=CFKG", "--dataset=tiny", f"--load_col={columns}"), "model CFKG", "not supported")
