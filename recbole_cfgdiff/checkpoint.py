@@ -31,8 +31,9 @@ _PROGRESS: dict[str, Any] = {
     "loader_generator": torch.Tensor,
 }
 
-# Rows or columns of a sparse matrix, of which scipy holds a number each.
-_LONGEST_SIDE = 2**25
+_FORMATS = ("csr", "csc", "coo", "lil", "dok")
+# Rows and columns of all sparse matrices of a checkpoint, of which scipy holds a number or two each.
+_MOST_SIDES = 2**26
 
 # Marks values that are no tensors in memory but tensors in the file.
 _KIND = "__kind__"
@@ -64,7 +65,7 @@ def find(run: str | Path, name: str) -> Path:
     Raises:
         ConfigError: if there is none.
     """
-    path = Path(run)
+    path = Path(run).expanduser()
     if not path.is_dir():
         return path
     for folder in (path, path / FOLDER):
@@ -87,7 +88,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise ConfigError(f"checkpoint {path}: there is no such file")
     try:
         _check_unpacks_to_itself(path)
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = _without_sparse_counters(torch.load(path, map_location=device, weights_only=True))
         _check_plain(state, most_values=path.stat().st_size)
         state = decode(state)
     except Exception as error:  # whatever a file of another origin makes the reader stumble over
@@ -100,6 +101,15 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
     for name, kind in {**_CONTENT, **_PROGRESS}.items():
         if not isinstance(state.get(name), kind) or isinstance(state[name], bool):
             raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged: see its {name}")
+    return state
+
+
+def _without_sparse_counters(state: Any) -> Any:
+    """Earlier versions counted SGL's graphs, sparse tensors that it makes anew at each epoch."""
+    if isinstance(state, dict) and isinstance(state.get("counters"), dict):
+        counters = state["counters"].items()
+        sparse = {name for name, value in counters if getattr(value, "layout", torch.strided) is not torch.strided}
+        state["counters"] = {name: value for name, value in counters if name not in sparse}
     return state
 
 
@@ -120,12 +130,14 @@ def _check_unpacks_to_itself(path: Path) -> None:
 
 def _check_plain(state: Any, most_values: int) -> None:
     """Dictionaries, lists, plain values, and dense tensors that are as large as they say. A value takes a byte of the
-    file at least, but for those of a list that stands in another one many times."""
-    count, left = 0, [state]
+    file at least, but for those of a list, or the text, that stands in another one many times."""
+    count, characters, sides, left = 0, 0, 0, [state]
     while left:
         value = left.pop()
         count += 1
-        if count + len(left) > most_values:
+        characters += len(value) if isinstance(value, str) else 0
+        sides += _sides_of(value)
+        if count + len(left) > most_values or characters > 16 * most_values + 2**20 or sides > _MOST_SIDES:
             raise ValueError("lists that unpack to more values than the file has bytes")
         if type(value) is torch.Tensor:
             _check_dense(value)
@@ -136,6 +148,18 @@ def _check_plain(state: Any, most_values: int) -> None:
             left += value
         elif type(value) not in (bool, int, float, str, type(None)):
             raise TypeError(f"a {type(value).__name__}")
+
+
+def _sides_of(value: Any) -> int:
+    """Rows and columns of a sparse matrix; 0 of anything else."""
+    if not isinstance(value, dict) or value.get(_KIND) != "sparse":
+        return 0
+    shape = value.get("shape")
+    if value.get("format") not in _FORMATS or not isinstance(shape, list) or len(shape) != 2:
+        raise ValueError("a sparse matrix of no format and shape")
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError(f"a sparse matrix of shape {shape}")
+    return sum(shape)
 
 
 def _check_dense(value: torch.Tensor) -> None:
@@ -195,8 +219,6 @@ def _decode_sparse(value: dict[str, Any]) -> Any:
     """
     data, indices, indptr = (value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
     rows, columns = value["shape"]
-    if not all(type(side) is int and 0 <= side <= _LONGEST_SIDE for side in (rows, columns)):
-        raise ValueError(f"a sparse matrix of shape {value['shape']}")
     if any(part.dtype.kind != "i" for part in (indices, indptr)) or any(part.ndim != 1 for part in (data, indices)):
         raise ValueError("indices of a sparse matrix that are no integers")
     matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=(rows, columns))

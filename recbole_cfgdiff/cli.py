@@ -83,6 +83,11 @@ def run_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(_run, *parser.parse_known_args(arguments))
 
 
+def _path(text: str) -> Path:
+    """A shell expands ``~`` only at the start of a word, not in ``--output=~/x``."""
+    return Path(text).expanduser()
+
+
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of RecBole's run_recbole.py, by the same names."""
     parser.add_argument(
@@ -99,9 +104,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", choices=SOURCES, help="whose layout the input has")
-    parser.add_argument("input", type=Path, help="the publisher's file, folder or archive; .gz is read as it is")
+    parser.add_argument("input", type=_path, help="the publisher's file, folder or archive; .gz is read as it is")
     parser.add_argument("--name", required=True, help="name of the data set")
-    parser.add_argument("--output", type=Path, default=Path("dataset"), help="folder of data sets (dataset/)")
+    parser.add_argument("--output", type=_path, default=Path("dataset"), help="folder of data sets (dataset/)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set of that name")
     parser.add_argument("--skip-bad-lines", action="store_true", help="count bad lines and pass over them")
     parser.add_argument("--encoding", help="of text: latin-1, utf-16-le, ... (by the byte order mark, else utf-8)")
@@ -145,7 +150,7 @@ def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_experiment_arguments(parser: argparse.ArgumentParser, seeds: int) -> None:
     parser.add_argument("--seeds", type=int, default=seeds, help=f"number of seeds, from 2020 on ({seeds})")
-    parser.add_argument("--output", type=Path, help="folder of the experiment, also to continue it (results/...)")
+    parser.add_argument("--output", type=_path, help="folder of the experiment, also to continue it (results/...)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores (1)")
 
 
@@ -157,21 +162,21 @@ def _add_reproduce_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, help="a run's folder, also of one of compare, or its best.pth")
+    parser.add_argument("--checkpoint", type=_path, help="a run's folder, also of one of compare, or its best.pth")
     parser.add_argument("--guidance_scales", default="0,0.25,0.5,0.75,1,1.5,2,3,4", help="(%(default)s)")
-    parser.add_argument("--output", type=Path, help="folder for sweep.csv and figures")
+    parser.add_argument("--output", type=_path, help="folder for sweep.csv and figures")
 
 
 def _add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Further --key=value options are RecBole's or the model's, as of a run."
     parser.add_argument("--model", help="name of the model")
     parser.add_argument("--dataset", help="name of the data set")
-    parser.add_argument("--params_file", type=Path, help="search space (properties/hyper/MODEL.hyper)")
+    parser.add_argument("--params_file", type=_path, help="search space (properties/hyper/MODEL.hyper)")
     parser.add_argument("--tool", default="hyperopt", help="hyperopt: one trial at a time; ray: several (%(default)s)")
     parser.add_argument("--algo", default="bayes", help="exhaustive, random or bayes (%(default)s)")
     parser.add_argument("--max_evals", type=int, help="number of trials (20; exhaustive: all combinations)")
     parser.add_argument("--config_files", default="", help='YAML files: "a.yaml b.yaml"')
-    parser.add_argument("--output", type=Path, help="folder of the search, also to continue it (results/...)")
+    parser.add_argument("--output", type=_path, help="folder of the search, also to continue it (results/...)")
     parser.add_argument("--address", help="ray: of a running cluster, HOST:PORT or auto (this machine alone)")
     parser.add_argument("--cpus-per-trial", "--cpus_per_trial", type=int, default=1, help="ray: cores of a trial (1)")
     parser.add_argument("--gpus-per-trial", "--gpus_per_trial", type=float, default=0, help="ray: GPUs of a trial (0)")
@@ -315,7 +320,7 @@ def _reading(known: argparse.Namespace) -> Reading:
 def _layout(known: argparse.Namespace) -> Layout:
     if not (known.user_col and known.item_col):
         raise ConfigError("csv: name the columns with --user-col and --item-col")
-    delimiter = {None: ",", "tab": "\t"}.get(known.delimiter, known.delimiter)
+    delimiter = {None: ",", "tab": "\t", "\\t": "\t"}.get(known.delimiter, known.delimiter)
     if len(delimiter) != 1 or delimiter in '\r\n"\0':
         raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
     if known.time_unit and not known.time_col:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import recbole.config
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType, get_model
+from recbole.utils import InputType, ModelType, get_model
 
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
@@ -51,6 +52,8 @@ def resolve_model(name: str) -> type:
         hint = f"; nearest: {', '.join(similar)}" if similar else ""
         raise ConfigError(f"unknown model {name}{hint}") from error
 
+
+_PATHS = ("data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path")
 
 # RecBole joins a group of processes by them when a Config is made; a finished run is none of a group.
 _OF_THE_PROCESS = ("local_rank", "world_size", "nproc", "offset", "ip", "port")
@@ -164,6 +167,8 @@ class Config(recbole.config.Config):
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = super()._get_final_config_dict()
+        for name in ("topk", "metrics"):
+            final[name] = list(final[name]) if isinstance(final[name], tuple) else final[name]
         if isinstance(final["eval_args"], dict):
             # A part of it given leaves the rest at our defaults; RecBole would fill in its own.
             final["eval_args"] = {**self.internal_config_dict["eval_args"], **final["eval_args"]}
@@ -178,6 +183,22 @@ class Config(recbole.config.Config):
         if "eval_batch_size" not in self.external_config_dict:
             del self.options["eval_batch_size"]
         return final
+
+    def _set_train_neg_sample_args(self) -> None:
+        super()._set_train_neg_sample_args()
+        samples = self.final_config_dict["train_neg_sample_args"]["distribution"] != "none"
+        if self.final_config_dict["MODEL_INPUT_TYPE"] is InputType.PAIRWISE and not samples:
+            raise ConfigError(
+                f"train_neg_sample_args: {self.model} learns from pairs of items here, of which one is sampled; give "
+                "--train_neg_sample_args=\"{'distribution': 'uniform', 'sample_num': 1}\""
+            )
+
+    def _merge_external_config_dict(self) -> None:
+        super()._merge_external_config_dict()
+        for name in _PATHS:
+            value = self.external_config_dict.get(name)
+            if isinstance(value, str):
+                self.external_config_dict[name] = os.path.expanduser(value)
 
     def _set_default_parameters(self) -> None:
         super()._set_default_parameters()
@@ -205,6 +226,15 @@ def parse_literal(text: str) -> Any:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
     return value if value is None or isinstance(value, (str, int, float, list, tuple, dict)) else text
+
+
+def as_they_are(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a configuration, such that another one reads them as they are: text that looks like a literal, as the
+    text None, as that text."""
+    return {
+        name: repr(value) if isinstance(value, str) and parse_literal(value) != value else value
+        for name, value in options.items()
+    }
 
 
 def _plain_value(value: Any) -> Any:

@@ -30,7 +30,8 @@ def describe_refusal(error: OSError) -> str | None:
     """What the machine refused, and where; None of an error that is no refusal but a bug."""
     if error.errno not in _REFUSALS:
         return None
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    where = error.filename or ("standard output" if error.errno in (errno.EPIPE, errno.ENOSPC) else "")
+    return f"{where}: {error.strerror}" if where else str(error.strerror)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from recbole.utils import argument_list
@@ -40,13 +41,22 @@ _SURROUNDINGS = {
     "show_progress",
     "data_path",
     "chosen_by",
-    "log_wandb",
-    "wandb_project",
     "run_name",
     "resume",
 }
-# A checkpoint's place is where it is found; the others are of the run that wrote it, and over.
-_LEFT_OUT = ("checkpoint_dir", "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path")
+# A checkpoint's place is where it is found; the others are of the run that wrote it, and over. wandb sends all options
+# to its server, for which the user has to ask each time.
+_LEFT_OUT = (
+    "checkpoint_dir",
+    "save_dataset",
+    "save_dataloaders",
+    "dataset_save_path",
+    "dataloaders_save_path",
+    "log_wandb",
+    "wandb_project",
+)
+# Beside the bytes of a checkpoint, the largest number that a hyperparameter in it may be: steps of annealing.
+_LARGEST = 200_000
 
 
 @lru_cache
@@ -71,14 +81,20 @@ def check_data_options(options: Mapping[str, Any], model_class: type, where: str
     _check(options, {*_of_the_data(), *_TRAINING, *of_models}, where)
 
 
-def options_of_checkpoint(options: Mapping[str, Any], model_class: type, where: str) -> dict[str, Any]:
+def options_of_checkpoint(options: Mapping[str, Any], model_class: type, path: Path) -> dict[str, Any]:
     """The options of a checkpoint, without those of where the run that wrote it kept its files.
 
     Raises:
-        ConfigError: on an option that a checkpoint may not set, with its name.
+        ConfigError: on an option that a checkpoint may not set, with its name, or a size that its weights can't have.
     """
+    where = f"checkpoint {path}"
     kept = {name: value for name, value in options.items() if name not in _LEFT_OUT}
-    _check(kept, {*_of_the_data(), *_TRAINING, *_SURROUNDINGS, *hyperparameter_names(model_class)}, where)
+    of_model = hyperparameter_names(model_class)
+    _check(kept, {*_of_the_data(), *_TRAINING, *_SURROUNDINGS, *of_model}, where)
+    for name in of_model & set(kept) | {"MAX_ITEM_LIST_LENGTH"} & set(kept):
+        numbers = kept[name] if isinstance(kept[name], list) else [kept[name]]
+        if any(isinstance(number, int) and number > max(_LARGEST, path.stat().st_size) for number in numbers):
+            raise ConfigError(f"{where}: refused, its {name} is {kept[name]}, more than it has bytes")
     return kept
 
 

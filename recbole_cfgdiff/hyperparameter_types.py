@@ -36,6 +36,8 @@ def check_hyperparameter_types(options: Mapping[str, Any], model_class: type) ->
         value, kind = options[name], _kind_of(declared)
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name}: expected a finite number, such as {declared!r}, got {value!r}")
+        if name.endswith("_size") and kind == "a number" and _kind_of(value) == kind and value < 1:
+            raise ConfigError(f"{name}: expected at least 1, such as {declared!r}, got {value!r}")
         if _kind_of(value) != kind:
             raise ConfigError(f"{name}: expected {kind}, such as {declared!r}, got {value!r}")
 

@@ -32,6 +32,8 @@ def check_path(option: str, path: Path) -> None:
     Raises:
         ConfigError: as ``check_name``.
     """
+    if not str(path).strip():
+        raise ConfigError(f"{option}: expected a path, got {str(path)!r}")
     for part in path.parts:
         _check_characters(option, part)
 

@@ -51,7 +51,7 @@ def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
     if unknown:
         # RecBole reads some names that its YAML files and argument lists do not have.
         unknown -= _names_read_under(RECBOLE_ROOT)
-        foreign -= _names_read_outside_models()
+    foreign -= _names_read_outside_models()
     if unknown:
         raise _unknown("option", sorted(unknown), general)
     eval_args = options.get("eval_args")

@@ -25,7 +25,7 @@ def find_config_file(name: str) -> Path:
     Raises:
         ConfigError: if there is neither.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_file():
         return path
     if path.parts[:1] == ("properties",):

@@ -19,7 +19,7 @@ from recbole.utils import init_logger, init_seed, set_color
 
 from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
-from recbole_cfgdiff.config import Config, parse_literal, resolve_model
+from recbole_cfgdiff.config import Config, as_they_are, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_config_error, reported_as_training_error
 from recbole_cfgdiff.files import errors_name, write_json
 from recbole_cfgdiff.foreign_options import options_of_checkpoint
@@ -345,8 +345,8 @@ def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None
     Raises:
         ConfigError: if it sets options that are the user's to set.
     """
-    options = options_of_checkpoint(state["options"], resolve_model(state["model"]), f"checkpoint {path}")
-    return Config(state["model"], state["dataset"], config_dict={**options, **(changes or {})})
+    options = options_of_checkpoint(state["options"], resolve_model(state["model"]), path)
+    return Config(state["model"], state["dataset"], config_dict={**as_they_are(options), **(changes or {})})
 
 
 def _load_data(config: Config) -> tuple[Any, Any, Any, Any]:

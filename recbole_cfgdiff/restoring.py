@@ -52,10 +52,11 @@ def load_counters(model: Any, counters: Mapping[str, Any], path: str | Path) -> 
         ConfigError: if the model has no such ones.
     """
     countable = (int, float, torch.Tensor, np.ndarray)
+    # Others come into being with the first step, as RepeatNet's.
+    counters = {name: value for name, value in counters.items() if hasattr(model, name)}
     with _told_as_misfit(path):
-        _check_alike(
-            {name: vars(model)[name] for name in counters if isinstance(vars(model)[name], countable)}, counters
-        )
+        own = {name: value for name, value in vars(model).items() if name in counters and isinstance(value, countable)}
+        _check_alike(own, counters)
     for name, value in counters.items():
         setattr(model, name, _on(model.device, value))
 

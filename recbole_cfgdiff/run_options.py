@@ -111,6 +111,9 @@ _DICTIONARIES = {
     "train_neg_sample_args": "{'distribution': 'uniform', 'sample_num': 1}",
 }
 _LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes adam for any other
+_MOST_WORKERS = 256
+_MOST_SAMPLED = 10_000  # negative items a row, of which all rows of a batch are held at once
+_SAMPLING = ("distribution", "sample_num", "alpha", "dynamic", "candidate_num")
 _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
@@ -134,6 +137,8 @@ def check_run_options(options: Mapping[str, Any], given: Container[str]) -> None
         raise ConfigError(f"seed: expected an integer below 2^32, got {options['seed']}")
     if type(options["eval_step"]) is not int:
         raise ConfigError(f"eval_step: expected an integer, got {options['eval_step']!r}")
+    if options["worker"] > _MOST_WORKERS:
+        raise ConfigError(f"worker: expected at most {_MOST_WORKERS}, got {options['worker']}")
     for name in ("learning_rate", "weight_decay"):
         read_number(options, name, 0)
     if options["noise_threshold"] is not None:
@@ -145,6 +150,7 @@ def check_run_options(options: Mapping[str, Any], given: Container[str]) -> None
     read_choice({"learner": str(options["learner"]).lower()}, "learner", _LEARNERS)
     _check_kinds(options)
     _check_clip_grad_norm(options["clip_grad_norm"])
+    _check_sampling(options["train_neg_sample_args"])
     check_filter_options(options)
     _check_metrics(options["metrics"], options["topk"], options["valid_metric"], "valid_metric" not in given)
     _check_eval_args(options["eval_args"])
@@ -203,9 +209,35 @@ def _is_below(path: str) -> bool:
 
 def _check_clip_grad_norm(value: Any) -> None:
     if value is not None and (
-        not isinstance(value, dict) or set(value) - {"max_norm", "norm_type"} or "max_norm" not in value
+        not isinstance(value, dict)
+        or set(value) - {"max_norm", "norm_type"}
+        or "max_norm" not in value
+        or not all(type(number) in (int, float) and number > 0 for number in value.values())
     ):
         raise ConfigError(f"clip_grad_norm: expected such as {{'max_norm': 5, 'norm_type': 2}}, got {value!r}")
+
+
+def _check_sampling(value: Any) -> None:
+    """``train_neg_sample_args``, of which RecBole passes over what it does not know."""
+    if value is None or value == "None":
+        return
+    expected = "train_neg_sample_args: expected such as {'distribution': 'uniform', 'sample_num': 1}"
+    if unknown := sorted(set(value) - set(_SAMPLING)):
+        raise ConfigError(f"{expected}; nothing reads {', '.join(unknown)}")
+    args = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0, **value}
+    if args["distribution"] not in ("uniform", "popularity", "none"):
+        raise ConfigError(f"{expected}, or popularity for uniform; got {value!r}")
+    if args["distribution"] == "none":
+        return
+    read_flag(args, "dynamic")
+    read_number(args, "alpha", 0)
+    for name, minimum in (("sample_num", 1), ("candidate_num", 1 if args["dynamic"] else 0)):
+        if read_integer(args, name, minimum) > _MOST_SAMPLED:
+            raise ConfigError(f"train_neg_sample_args: {name}: expected at most {_MOST_SAMPLED}, got {args[name]}")
+    if args["alpha"] != 1 and args["distribution"] == "uniform":
+        raise ConfigError("train_neg_sample_args: alpha would do nothing: only the distribution popularity reads it")
+    if args["candidate_num"] and not args["dynamic"]:
+        raise ConfigError("train_neg_sample_args: candidate_num would do nothing without 'dynamic': True")
 
 
 def _check_metrics(metrics: Any, topk: Any, valid_metric: Any, is_default: bool) -> None:

@@ -11,6 +11,9 @@ from recbole_cfgdiff.interrupts import end_at_once
 def start(main: str) -> int:
     """Call ``main`` or ``run_main`` of ``recbole_cfgdiff.cli``; the exit status."""
     end_at_once()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
     from recbole_cfgdiff import cli
 
     status: int = getattr(cli, main)()

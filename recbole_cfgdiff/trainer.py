@@ -215,6 +215,8 @@ class CheckpointTrainer(Trainer):
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self._resumed = state
+        if state["options"].get("log_wandb") and not self.config["log_wandb"]:
+            self.logger.info("This run was logged by wandb; --log_wandb=True goes on with that.")
         self.logger.info(f"Resuming {path.parent} after epoch {state['epoch']}.")
 
     @torch.no_grad()
@@ -273,7 +275,7 @@ def _marks(model: torch.nn.Module) -> dict[str, Any]:
     for name, value in vars(model).items():
         if type(value) in (int, float):
             marks[name] = value
-        elif isinstance(value, torch.Tensor):
+        elif isinstance(value, torch.Tensor) and value.layout is torch.strided:
             marks[name] = (id(value), value._version)
         elif isinstance(value, np.ndarray) and value.dtype != object:
             marks[name] = zlib.crc32(value.tobytes())

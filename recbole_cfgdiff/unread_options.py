@@ -69,7 +69,7 @@ _RULES = (
         "only context-aware models read it, such as FM",
     ),
     _Rule(
-        ("learning_rate", "weight_decay", "learner", "clip_grad_norm"),
+        ("learning_rate", "weight_decay", "learner", "clip_grad_norm", "stopping_step"),
         lambda config: config["MODEL_TYPE"] is not ModelType.TRADITIONAL,
         "the model is fitted in one go, not by an optimiser",
     ),
@@ -79,6 +79,22 @@ _RULES = (
         ("topk",),
         lambda config: config["eval_type"] is EvaluatorType.RANKING,
         "its metrics are of values, not of lists; NDCG, Recall and their like are of lists",
+    ),
+    _Rule(
+        (
+            "valid_metric_bigger",
+            "neg_sampling",
+            "training_neg_sample_num",
+            "device",
+            "MODEL_TYPE",
+            "MODEL_INPUT_TYPE",
+            "eval_type",
+            "single_spec",
+            "valid_neg_sample_args",
+            "test_neg_sample_args",
+        ),
+        lambda _: False,
+        "RecBole derives it from the model, the metrics, eval_args, train_neg_sample_args and use_gpu",
     ),
     _Rule(("noise_seed",), lambda config: config["noise_threshold"] is not None, "give noise_threshold with it"),
     _Rule(

@@ -12,7 +12,11 @@ from recbole.config import Config
 from recbole_cfgdiff.errors import ConfigError
 
 _MOST_BYTES = 2**20
-_MOST_VALUES = 100_000  # an alias counts as often as it is used: nine lines of them can stand for a billion values
+# An alias counts as often as it is used: nine lines of them can stand for a billion values.
+_MOST_VALUES = 100_000
+_MOST_CHARACTERS = 16 * _MOST_BYTES
+_MOST_KEYS = 10_000
+_LONGEST_NUMBER = 400
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,7 +35,20 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_KEYS:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {_MOST_KEYS} keys", node.start_mark)
 
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        if len(node.value) > _LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(None, None, "a number that is too long", node.start_mark)
+        is_int = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 # RecBole reads 1e-3 as a number, PyYAML alone as text.
 _Loader.yaml_implicit_resolvers = Config._build_yaml_loader(None).yaml_implicit_resolvers
 
@@ -65,10 +82,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _count(content: Any, path: Path) -> None:
-    count, left = 0, [content]
+    count, characters, left = 0, 0, [content]
     while left:
         value = left.pop()
         count += 1
-        if count > _MOST_VALUES:
-            raise ConfigError(f"{path}: expected options, found more than {_MOST_VALUES} values")
+        characters += len(value) if isinstance(value, str) else 0
+        if count > _MOST_VALUES or characters > _MOST_CHARACTERS:
+            raise ConfigError(f"{path}: expected options, found more than {_MOST_VALUES} values, or too much text")
         left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -74,6 +74,18 @@ def fails_with(outcome, *parts):
         (["--train_batch_size=0"], ["train_batch_size: expected an integer of at least 1, got 0"]),
         (["--state=LOUD"], ["state: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'LOUD'"]),
         (["--clip_grad_norm=5"], ["clip_grad_norm: expected such as {'max_norm': 5, 'norm_type': 2}, got 5"]),
+        (["--clip_grad_norm={'max_norm': -5}"], ["clip_grad_norm: expected such as"]),
+        (["--worker=500"], ["worker: expected at most 256, got 500"]),
+        (["--model=BPR", "--train_neg_sample_args={'by': 2}"], ["train_neg_sample_args: expected such as", "by"]),
+        (
+            ["--model=BPR", "--train_neg_sample_args={'sample_num': 0}"],
+            ["sample_num: expected an integer of at"],
+        ),
+        (["--model=BPR", "--train_neg_sample_args={'sample_num': 100000}"], ["sample_num: expected at most 10000"]),
+        (["--model=BPR", "--train_neg_sample_args={'dynamic': True}"], ["candidate_num: expected an integer of at"]),
+        (["--model=BPR", "--train_neg_sample_args={'alpha': 3}"], ["alpha would do nothing"]),
+        (["--model=BPR", "--train_neg_sample_args=None"], ["BPR learns from pairs of items", "one is sampled"]),
+        (["--model=SASRec", "--loss_type=BPR"], ["SASRec learns from pairs of items here"]),
         (["--topk=0"], ["topk: expected positive integers, such as [5, 10], got 0"]),
         (["--topk=[10, 1000]"], ["topk: 1000 is more than the 40 items there are"]),
         (["--topk=5"], ["such as Recall@5, the default NDCG@10 is none of them"]),
@@ -169,7 +181,10 @@ def fails_with(outcome, *parts):
 )
 def test_one_clear_line_and_exit_2(arguments, parts, tiny, cli):
     named = any(argument.startswith(("--model", "--dataset")) for argument in arguments)
-    fails_with(cli(*([] if named else ["--model=CFGDiffRec", f"--dataset={tiny}"]), *arguments), *parts)
+    given = [] if named else ["--model=CFGDiffRec", f"--dataset={tiny}"]
+    if arguments[0] in ("--model=BPR", "--model=SASRec"):
+        given = [f"--dataset={tiny}"]
+    fails_with(cli(*given, *arguments), *parts)
 
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
@@ -366,8 +381,23 @@ def test_labels_are_needed_in_each_row(empty_folder, cli):
 
 def test_knowledge_aware_models_are_refused(tiny, cli):
     folder = Path("dataset/tiny")
-    (folder / "tiny.kg").write_text("head_id:token\trelation_id:token\ttail_id:token\ne1\tr\te2\n")
+    triples = "".join(f"e{item}\tr\te0\n" for item in range(40))
+    (folder / "tiny.kg").write_text(f"head_id:token\trelation_id:token\ttail_id:token\n{triples}")
     links = "".join(f"i{item}\te{item}\n" for item in range(40))
     (folder / "tiny.link").write_text(f"item_id:token\tentity_id:token\n{links}")
     columns = "{'inter': ['user_id', 'item_id', 'timestamp'], 'kg': '*', 'link': '*'}"
     fails_with(cli("--model=CFKG", "--dataset=tiny", f"--load_col={columns}"), "model CFKG", "not supported")
+
+
+@pytest.mark.parametrize("separator", ["A|(?:x+x+)+y|B", "||", ".*"])
+def test_a_separator_that_is_an_expression_is_refused(separator, tiny, cli):
+    """pandas takes one of several characters for a regular expression, of which some never end."""
+    outcome = cli("--model=Pop", "--dataset=tiny", f"--field_separator={separator}")
+    fails_with(outcome, "field_separator: expected one character, or several without any of")
+
+
+def test_a_home_folder_is_found_behind_an_equals_sign(tiny, cli, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path.cwd() / "home"))
+    Path("home").mkdir()
+    Path("dataset").rename("home/dataset")
+    fails_with(cli("--model=Pop", "--dataset=tinny", "--data_path=~/dataset"), "home/dataset/tinny", "nearest: tiny")

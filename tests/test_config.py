@@ -186,6 +186,13 @@ def test_the_options_make_the_same_config_again():
             "found more than 100000 values",
         ),
         ("seed: " + "1" * 2**20, "found more than 1 MiB"),
+        (
+            "m0: &m0 {a0: 1, b0: 1}\n"
+            + "".join(f"m{n + 1}: &m{n + 1} {{<<: [{', '.join([f'*m{n}'] * 10)}]}}\n" for n in range(9)),
+            "more than 10000 keys",
+        ),
+        (f"a: &a {'x' * 500_000}\nb: [{','.join(['*a'] * 100)}]", "or too much text"),
+        ("seed: " + ":".join(["1"] * 10_000), "a number that is too long"),
     ],
     ids=lambda value: value[:20],
 )

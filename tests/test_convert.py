@@ -74,7 +74,12 @@ def text(content):
         ("amazon", "a.json", text(LINE + "{oops\n"), "a.json, line 2: expected a JSON object, found '{oops'"),
         ("amazon", "a.json", text(LINE + '{"asin": "B"}\n'), "a.json, line 2: expected the key 'reviewerID'"),
         ("amazon", "a.json", text(LINE + LINE.replace("5.0", '"x"')), "line 2: expected a number for the rating"),
-        ("amazon", "a.json", text(LINE + LINE.replace("1}", "null}")), "line 2: expected a number for the time"),
+        (
+            "amazon",
+            "a.json",
+            text(LINE + LINE.replace("1}", "null}")),
+            "line 2: expected a number or an ISO 8601 date for the time",
+        ),
         ("amazon", "a.json", text(LINE + LINE.replace("5.0", "true")), "line 2: expected a number for the rating"),
         (
             "amazon",
@@ -85,7 +90,12 @@ def text(content):
         ("amazon", "a.json", text(LINE + LINE.replace('"A1"', r'"\ud800"')), "line 2: expected an id for the user"),
         ("amazon", "a.json", text(LINE + LINE.replace('"B1"', '["B1"]')), "line 2: expected an id for the item"),
         ("amazon", "a.json", text(LINE + "[" * 100_000 + "\n"), "line 2: expected a JSON object"),
-        ("movielens", "u.data", text("1\t2\t3\t1_0\n"), "line 1: expected a number for the time, found '1_0'"),
+        (
+            "movielens",
+            "u.data",
+            text("1\t2\t3\t1_0\n"),
+            "line 1: expected a number or an ISO 8601 date for the time, found '1_0'",
+        ),
         ("movielens", "u.data", text("1\t2\t3\t4\n1\t2\t3\n"), "u.data, line 2: expected user\titem\trating\ttime"),
         ("sequences", "a.txt", text("1 2 3\n4\n"), "a.txt, line 2: expected `user item item ...`, found '4'"),
         ("sequences", "a.json", text(LINE), "not the layout of sequences; it looks like amazon"),

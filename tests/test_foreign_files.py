@@ -302,6 +302,42 @@ def test_lists_in_lists_do_not_unpack():
         checkpoint.load("lists.pth")
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"options": {"topk": ["x" * 500_000] * 10_000}},
+        {"other_parameter": [{"__kind__": "sparse", "format": "csc", "shape": [0, 2**25]}] * 50},
+        {"other_parameter": [{"__kind__": "sparse", "format": "dia", "shape": [3, 3]}]},
+    ],
+)
+def test_what_stands_in_a_checkpoint_many_times_does_not_unpack(state):
+    torch.save(state, "bomb.pth")
+    with pytest.raises(ConfigError, match=r"unpack to more values|of no format and shape"):
+        checkpoint.load("bomb.pth")
+
+
+def test_no_checkpoint_has_sizes_that_its_weights_can_not_have(tiny):
+    folder = trained("DiffRec", tiny)
+    changed(folder, sets(steps=50_000_000))
+    refuses(folder, "refused, its steps is 50000000, more than it has bytes")
+
+
+def test_a_checkpoint_sends_nothing_to_wandb(tiny):
+    folder = trained("DiffRec", tiny)
+    changed(folder, sets(log_wandb=True))
+    assert load_data_and_model(folder)[0]["log_wandb"] is False
+
+
+@pytest.mark.parametrize("model", ["SGL", "RepeatNet", "FEARec"])
+def test_models_that_keep_what_is_no_plain_value_are_resumed(model, tiny, cli):
+    """SGL keeps sparse graphs, RepeatNet what its first step leaves; FEARec has an option that is the text None."""
+    options = [] if model == "SGL" else ["--train_neg_sample_args=None"]
+    small = ["--hidden_size=8", "--inner_size=8"] if model == "FEARec" else []
+    run_ = (f"--model={model}", f"--dataset={tiny}", "--run_name=it", "--epochs=1", *options, *small)
+    assert cli(*run_).status == 0 and cli("--resume=saved/it", "--epochs=2").status == 0
+    load_data_and_model("saved/it")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", pickle.dumps(Payload()), b"\x80\x04.", bytes(100)])
 def test_what_is_no_checkpoint_is_told_so(content):
     Path("x.pth").write_bytes(content)
@@ -330,6 +366,7 @@ def test_sparse_matrices_come_back_as_they_were():
         (["--model=DiffRec", "--eval_step=0", "--stopping_step=3"], "nothing is validated"),
         (["--model=DiffRec", "--train_neg_sample_args={'sample_num': 3}"], "samples no item"),
         (["--model=DiffRec", "--n_layers=3"], "DiffRec does not read it, only other models do"),
+        (["--model=BPR", "--valid_metric_bigger=False"], "RecBole derives it"),
         (["--model=DiffRec", "--w_min=0.3"], "give --time-aware=True with it"),
         (["--model=CFGDiffRec", "--guidance_encoder=raw", "--guidance_embedding_size=7"], "guidance_encoder=embedding"),
         (["--model=CFGDiffRec", "--time_embedding=False", "--embedding_size=7"], "give --time_embedding=True with it"),
@@ -361,6 +398,7 @@ def test_an_option_of_another_model_is_read_where_it_is_its_default(tiny, cli):
         ("LightGCN", "reg_weight=[1]", "reg_weight: expected a number, such as 1e-05, got [1]"),
         ("LightGCN", "reg_weight=1e999", "reg_weight: expected a finite number"),
         ("MultiVAE", "mlp_hidden_size=600", "mlp_hidden_size: expected a list, such as [600], got 600"),
+        ("BPR", "embedding_size=0", "embedding_size: expected at least 1, such as 64, got 0"),
         ("SLIMElastic", "hide_item=1", "hide_item: expected True or False, such as True, got 1"),
     ],
 )

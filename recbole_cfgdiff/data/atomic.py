@@ -140,6 +140,12 @@ def _check_reading_options(config: Any) -> None:
         raise ConfigError(f"encoding: expected the name of an encoding, such as utf-8, got {encoding!r}")
     if not isinstance(separator, str) or not separator:
         raise ConfigError(f"field_separator: expected one or more characters, got {separator!r}")
+    if len(separator) > 1 and re.escape(separator) != separator:
+        # pandas takes it for a regular expression, of which some never end, and RecBole takes it as it is.
+        raise ConfigError(
+            f"field_separator: expected one character, or several without any of .^$*+?{{}}[]\\|()-&#~ and spaces, got "
+            f"{separator!r}"
+        )
     if set(separator) & set('"\r\n\0'):
         raise ConfigError(f"field_separator: expected neither a quote nor a line break, got {separator!r}")
     if encoding is not None:
@@ -234,6 +240,7 @@ def _rows(lines: Iterator[str], path: Path, separator: str) -> Iterator[tuple[in
         for number, line in enumerate(lines, start=2):
             yield number, line.rstrip("\r\n").split(separator)
         return
+    csv.field_size_limit(_LONGEST_LINE)
     reader = csv.reader(lines, delimiter=separator, strict=True)
     number = 2
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import re
 import shutil
 from array import array
 from collections.abc import Callable, Iterator
@@ -199,6 +200,14 @@ def _check_may_be_written(target: Path, overwrite: bool) -> None:
         raise ConfigError(f"{target}: {_EXISTS}")
     if target.exists() and not list(target.glob(f"{glob.escape(target.name)}*.inter")):
         raise ConfigError(f"{target}: not replaced, it is no data set")
+    written = re.compile(rf"{re.escape(target.name)}(\.\w+)?\.(inter|item|user|yaml)")
+    others = (
+        sorted(path.name for path in target.iterdir() if not written.fullmatch(path.name)) if target.exists() else []
+    )
+    if others:
+        raise ConfigError(
+            f"{target}: not replaced, it also has {', '.join(others)}, which no conversion wrote; move it"
+        )
 
 
 def _replaced(target: Path) -> Path:

@@ -111,6 +111,8 @@ def told_if_not_written(path: Path, kind: type[Exception]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is None:  # of standard output
+            raise
         stays = "; what is done stays, and the same command goes on from there" if kind is TrainingError else ""
         raise kind(f"output: can't write {error.filename or path}: {error.strerror or error}{stays}") from error
 

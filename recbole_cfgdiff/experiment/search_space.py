@@ -52,7 +52,7 @@ def read_space(path: Path) -> dict[str, Range]:
         try:
             name, kind, text = line.split(maxsplit=2)
             parsed = Range(kind, _choices(text) if kind == "choice" else _numbers(kind, text))
-        except (ValueError, SyntaxError, TypeError, KeyError, OverflowError) as error:
+        except (ValueError, SyntaxError, TypeError, KeyError, OverflowError, MemoryError, RecursionError) as error:
             raise ConfigError(f"{path}, line {number}: {_EXPECTED}; got {line.strip()!r}") from error
         if name in space:
             raise ConfigError(f"{path}, line {number}: {name} is given twice")

@@ -26,6 +26,7 @@ import torch
 
 from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.compat import silence_recbole_deprecations
+from recbole_cfgdiff.config import as_they_are
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_training_error
 from recbole_cfgdiff.experiment.escape import write_table
@@ -130,7 +131,7 @@ def _begin(run: Run, folder: Path) -> tuple[Prepared, LearningCurve]:
 
 def _prepare(run: Run, folder: Path, **resume: str) -> Prepared:
     options = {**run.options, "seed": run.seed, "checkpoint_dir": str(folder), "run_name": CHECKPOINTS, **resume}
-    return prepare(run.model, run.dataset, None, {**options, "show_progress": False})
+    return prepare(run.model, run.dataset, None, {**as_they_are(options), "show_progress": False})
 
 
 def attempt(

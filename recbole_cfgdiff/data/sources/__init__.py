@@ -34,7 +34,7 @@ def _is_movielens(names: set[str], lines: list[str]) -> bool:
         is_numbers = len(fields) == 4 and all(map(str.isdecimal, fields))
         return is_numbers or len(line.split("::")) == 4 or bool(_RATING.fullmatch(line))
 
-    is_headed = bool(lines) and lines[0].lower().startswith("userid,movieid")
+    is_headed = bool(lines) and lines[0].lower().replace('"', "").startswith("userid,movieid")
     return bool(names & set(RATING_FILES)) or is_headed or _most(lines, is_rating)
 
 

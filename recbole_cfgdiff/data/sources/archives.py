@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import struct
 import tarfile
 import zipfile
@@ -51,11 +52,13 @@ def _gunzip(stream: Any) -> Any:
     return gzip.GzipFile(fileobj=stream)
 
 
+_COMPRESSED = re.compile(r"\.(gz|bz2|xz)$", re.IGNORECASE)
 _DECOMPRESSORS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": _gunzip,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
+_LONGEST_MAGIC = max(map(len, _DECOMPRESSORS))
 
 
 class TextFile(NamedTuple):
@@ -79,7 +82,7 @@ class TextFile(NamedTuple):
 
 
 class Files(Mapping[str, TextFile]):
-    """Files by name, ``.gz`` left off.
+    """Files by name, ``.gz`` and its like left off.
 
     Args:
         path: where they are, for messages.
@@ -93,7 +96,7 @@ class Files(Mapping[str, TextFile]):
         self._path = path
         self._by_name: dict[str, list[TextFile]] = {}
         for file in files:
-            self._by_name.setdefault(file.where.name.removesuffix(".gz"), []).append(file)
+            self._by_name.setdefault(_COMPRESSED.sub("", file.where.name), []).append(file)
 
     def __getitem__(self, name: str) -> TextFile:
         first, *others = self._by_name[name]
@@ -192,8 +195,10 @@ def opened(file: TextFile) -> Iterator[Any]:
             tqdm.wrapattr(raw, "read", total=file.path.stat().st_size, desc=file.path.name, disable=None)
         )
         streams = [counted] if file.member is None else list(_member_streams(counted, file))
-        if file.where.name.endswith(".gz"):
-            streams.append(_gunzip(streams[-1]))
+        beginning = streams[-1].peek(_LONGEST_MAGIC) if file.member else _beginning(file.path)
+        open_ = _gunzip if file.where.name.lower().endswith(".gz") else _decompressor(beginning)
+        if open_ is not None:
+            streams.append(open_(streams[-1]))
         yield streams[-1]
         for stream in reversed(streams if len(streams) > 1 else []):
             while stream.read(_BLOCK):
@@ -294,14 +299,21 @@ class _Blocks:
         return True
 
 
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST_MAGIC)
+
+
+def _decompressor(beginning: bytes) -> Callable[[Any], Any] | None:
+    """What unpacks a file that begins so, None if it is not compressed."""
+    return next((open_ for magic, open_ in _DECOMPRESSORS.items() if beginning.startswith(magic)), None)
+
+
 def _unpacked(raw: Any) -> Any:
     """The stream in a compressed tar, ``raw`` itself if it is not compressed."""
-    beginning = raw.read(6)
+    open_ = _decompressor(raw.read(_LONGEST_MAGIC))
     raw.seek(0)
-    for magic, open_ in _DECOMPRESSORS.items():
-        if beginning.startswith(magic):
-            return open_(raw)
-    return raw
+    return open_(raw) if open_ else raw
 
 
 def _tar(blocks: _Blocks) -> tarfile.TarFile | None:

@@ -109,7 +109,8 @@ def number_in(name: str, text: Any) -> float:
         value = math.nan
     # float() also takes True and 1_000.
     if not math.isfinite(value) or isinstance(text, bool) or (isinstance(text, str) and "_" in text):
-        raise BadLine(f"expected a number for the {name}, found {shown(text)}")
+        expected = "a number or an ISO 8601 date" if name == "time" else "a number"
+        raise BadLine(f"expected {expected} for the {name}, found {shown(text)}")
     return value
 
 
@@ -157,6 +158,7 @@ class Clock:
         self._how = how
         self._is_given = unit is not None
         self._unit = unit
+        self._has_zeros = False
         if unit:
             how.notes["times read as"] = _UNIT_NAMES[unit]
 
@@ -170,7 +172,17 @@ class Clock:
         return self._number(text) if seconds is None else seconds
 
     def _date(self, text: str) -> float | None:
-        seconds = None if text.isdecimal() else seconds_of_date(text)
+        if text.isdecimal():
+            is_date = len(text) in (8, 14) and seconds_of_date(f"{text[:8]}T{text[8:] or '00'}") is not None
+            if self._unit is None and is_date:
+                raise BadLine(
+                    f"found {shown(text)} for the time, which may be a date without separators; write it as "
+                    "2005-12-31, or say by --time-unit what the number is"
+                )
+            return None
+        seconds = seconds_of_date(text)
+        if seconds is not None and self._has_zeros:
+            raise BadLine(f"expected a number for the time as the 0 before, found {shown(text)}")
         if seconds is not None:
             self._agree(_DATES, text)
         return seconds
@@ -178,6 +190,7 @@ class Clock:
     def _number(self, text: Any) -> float:
         value = number_in("time", text)
         if value == 0 and self._unit != _DATES:
+            self._has_zeros = True  # which are of any unit, but no dates
             return value
         if not self._is_given:
             self._agree(_unit_of(value), text)

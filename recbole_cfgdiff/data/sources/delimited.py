@@ -48,6 +48,9 @@ def open_delimited(files: Files, how: Reading, layout: Layout) -> Source:
     Raises:
         ConfigError: if a column is missing; on a bad line, unless they are skipped.
     """
+    named = [column.lower() for column in layout.columns if column]
+    if len(set(named)) < len(named):
+        raise ConfigError(f"--user-col, --item-col, ...: expected different columns, got {', '.join(named)}")
     interactions = delimited_interactions(files.single("file"), how, layout)
     columns = ", ".join(filter(None, layout.columns))
     return Source(f"delimited file, columns {columns}", {WHOLE: interactions}, how)
@@ -57,6 +60,9 @@ def delimited_interactions(file: TextFile, how: Reading, layout: Layout) -> Iter
     """The interactions of a delimited file. Bad lines and errors as in ``parsed``."""
     rows = _rows(file, how, layout)
     number, first = next(rows, (1, []))
+    if len(first) > 1 and all(str(field).startswith(" ") for field in first[1:]):
+        how.notes["spaces at the delimiter"] = "left out"
+        first, rows = _stripped(first), ((place, _stripped(fields)) for place, fields in rows)
     header = first if layout.has_header else None
     place = _by_name if layout.has_header else _by_number
     user, item, rating, time = (place(first, column, file) if column else None for column in layout.columns)
@@ -71,6 +77,8 @@ def delimited_interactions(file: TextFile, how: Reading, layout: Layout) -> Iter
             if not fields[column]:
                 found = "an empty one" if fields[column] == "" else "quotes that are not as CSV has them"
                 raise BadLine(f"expected a user and an item, found {found}")
+            if fields[column] != fields[column].strip():
+                how.notes["ids with spaces around them"] = int(how.notes.get("ids with spaces around them", 0)) + 1
         return Interaction(
             fields[user],
             fields[item],
@@ -89,6 +97,10 @@ def _rows(file: TextFile, how: Reading, layout: Layout) -> Iterator[tuple[int, l
     return csv_rows(file, how, layout.delimiter, are_quotes_sure=layout.quotes == "double")
 
 
+def _stripped(fields: list[Any]) -> list[Any]:
+    return [field.strip() if isinstance(field, str) else field for field in fields]
+
+
 def _again(number: int, first: list[Any], rows: Iterator[tuple[int, list[Any]]]) -> Iterator[tuple[int, list[Any]]]:
     yield number, first
     yield from rows
@@ -102,6 +114,9 @@ def _by_name(header: list[str], name: str, file: TextFile) -> int:
         columns = ", ".join(map(str, header))
         hint = "; --no-header takes the number of a column" if name.isdecimal() else ""
         hint = "; --quotes=double" if f'"{name}"' in header else hint
+        if len(header) == 1:
+            told = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
+            hint = next((f"; --delimiter={word}" for mark, word in told.items() if mark in str(header[0])), hint)
         raise ConfigError(f"{file}, line 1: expected a column {name}, found {shown(columns)[1:-1] or 'nothing'}{hint}")
     if len(found) > 1:
         raise ConfigError(f"{file}, line 1: the column {name} is there {len(found)} times")

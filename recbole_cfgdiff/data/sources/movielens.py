@@ -74,7 +74,7 @@ def _layout_of(file: TextFile, how: Reading) -> str | None:
     first = next(lines_of(file, how.again(), "latin-1"), "")
     if "::" in first:
         return "ratings.dat"
-    if first.lower().startswith("userid,movieid"):
+    if first.lower().replace('"', "").startswith("userid,movieid"):
         return "ratings.csv"
     return "u.data" if len(first.split("\t")) == 4 else None
 

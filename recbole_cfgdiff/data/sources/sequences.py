@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from recbole_cfgdiff.data.sources.archives import Files, TextFile
-from recbole_cfgdiff.data.sources.base import WHOLE, Interaction, Source, shown
+from recbole_cfgdiff.data.sources.base import WHOLE, Interaction, Source, seconds_of_date, shown
 from recbole_cfgdiff.data.sources.reading import BadLine, Reading, numbered_lines, parsed
+from recbole_cfgdiff.errors import ConfigError
+
+_SAMPLE = 20  # lines
 
 
 def open_sequences(files: Files, how: Reading) -> Source:
@@ -16,7 +20,9 @@ def open_sequences(files: Files, how: Reading) -> Source:
     Raises:
         ConfigError: if there is not one file; on a bad line, unless they are skipped.
     """
-    interactions = _interactions(files.single("file of sequences"), how)
+    file = files.single("file of sequences")
+    _check_is_no_table(file, how)
+    interactions = _interactions(file, how)
     return Source("sequences", {WHOLE: interactions}, how, time_field="position")
 
 
@@ -28,9 +34,23 @@ def _interactions(file: TextFile, how: Reading) -> Iterator[Interaction]:
             position[user] += 1
 
 
+def _check_is_no_table(file: TextFile, how: Reading) -> None:
+    """Refuse a file whose first lines are those of a table: a header before numbers, or three columns."""
+    words = [line.split() for _, line in islice(numbered_lines(file, how.again()), _SAMPLE)]
+    is_number = [all(map(str.isdecimal, each)) for each in words]
+    if len(words) > 1 and all(is_number[1:]) and not any(map(str.isdecimal, words[0])):
+        raise ConfigError(f"{file}, line 1: expected `user item item ...`, found what names columns; see convert csv")
+    if len(words) == _SAMPLE and all(len(each) == 3 for each in words):
+        raise ConfigError(
+            f"{file}: every line has three words, as a table of users, items and ratings; see convert csv --no-header"
+        )
+
+
 def _sequence(line: str) -> list[str]:
     words = line.split()
-    # What the first word of CSV and JSON has is no part of a user's id.
-    if len(words) < 2 or set(words[0]) & set(',{"'):
+    # What the first word of CSV, JSON and a comment has is no part of a user's id.
+    is_other = bool(words) and (set(words[0]) & set(',{"') or words[0][0] in "#%")
+    has_date = any("-" in word and seconds_of_date(word) is not None for word in words[1:])
+    if len(words) < 2 or is_other or has_date:
         raise BadLine(f"expected `user item item ...`, found {shown(line)}")
     return words

@@ -76,8 +76,16 @@ def _businesses(file: TextFile, how: Reading) -> Features:
 def _business(line: str) -> list[Any]:
     record = _record(line, "business_id")
     item = id_in("business_id", record["business_id"])
-    name, city, state, categories = (_text(record, key) for key in ("name", "city", "state", "categories"))
-    return [item, name, city, state, [part.strip() for part in categories.split(",")]]
+    name, city, state = (_text(record, key) for key in ("name", "city", "state"))
+    return [item, name, city, state, _categories(record)]
+
+
+def _categories(record: dict[str, Any]) -> list[str]:
+    """Separated by commas; a list in rounds before 2018."""
+    value = record.get("categories")
+    if isinstance(value, list) and all(map(is_text, value)):
+        return value
+    return [part.strip() for part in _text(record, "categories").split(",")]
 
 
 def _text(record: dict[str, Any], key: str) -> str:
