@@ -7,6 +7,7 @@ import csv
 import glob
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
