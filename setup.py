@@ -24,7 +24,7 @@ setup(
     python_requires=">=3.9,<3.12",
     install_requires=[
         "recbole==1.2.1",  # the overlay builds on its internals
-        "torch>=2.6",  # its load takes plain values only; older ones run what is in the files that RecBole's models load
+        "torch>=2.6",  # its load takes plain values only; older ones run what a file says
         "numpy>=1.23,<2",  # RecBole uses np.float_, ray 2.6.3 np.bool8: both gone in numpy 2
         "scipy>=1.9,<1.13",  # RecBole's LightGCN, NGCF and others use dok_matrix._update, gone in scipy 1.13
         "pandas>=1.5,<3",  # RecBole fills columns in place through df[column], which pandas 3 does not write back

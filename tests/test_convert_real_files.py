@@ -6,6 +6,7 @@ import json
 import lzma
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,14 @@ def test_what_no_conversion_wrote_is_not_removed(capsys):
     Path("dataset/made/NOTES.txt").write_text("mine")
     assert convert("csv", "in.csv", "--name=made", *COLUMNS, "--overwrite") == 2
     assert "NOTES.txt" in capsys.readouterr().err and Path("dataset/made/NOTES.txt").read_text() == "mine"
+
+
+def test_an_archive_in_an_archive_is_told(capsys):
+    with zipfile.ZipFile("Yelp-JSON.zip", "w") as outer:
+        outer.writestr("Yelp JSON/yelp_dataset.tar", bytes(10240))
+        outer.writestr("__MACOSX/._x", b"")
+    assert convert("yelp", "Yelp-JSON.zip", "--name=made") == 2
+    assert "there is an archive in it, Yelp JSON/yelp_dataset.tar" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])

@@ -28,6 +28,7 @@ _COUNTS = {
     "entity_kg_num_interval": "entities",
     "relation_kg_num_interval": "relations",
 }
+_ALIASES = ("alias_of_user_id", "alias_of_item_id")
 _INTERVAL = re.compile(r"\s*([\[(])([^,;]+),([^,;]+)([\])])\s*")
 
 
@@ -157,6 +158,7 @@ def check_filtered_columns(config: Any, columns: Mapping[str, Mapping[str, str]]
             problem = f"{', '.join(needed)} of {suffix} is needed" if needed else f"no columns of {suffix} are loaded"
             raise ConfigError(f"unused_col: {problem}; got {config['unused_col']!r}")
     kinds = {name: kind for loaded in columns.values() for name, kind in loaded.items()}
+    _check_named_columns(config, columns, kinds)
     for name, wanted in (config["val_interval"] or {}).items():
         expected = "token" if _is_list_of_text(wanted) else "float"
         _check_filtered_column(config, "val_interval", name, kinds, expected)
@@ -170,6 +172,20 @@ def check_filtered_columns(config: Any, columns: Mapping[str, Mapping[str, str]]
         _check_filtered_column(config, "noise_threshold", config["RATING_FIELD"], columns["inter"])
     if config["rm_dup_inter"] is not None and config["TIME_FIELD"] in columns["inter"]:
         _check_filtered_column(config, "rm_dup_inter", config["TIME_FIELD"], columns["inter"])
+
+
+def _check_named_columns(config: Any, columns: Mapping[str, Mapping[str, str]], kinds: Mapping[str, str]) -> None:
+    """Columns that other options name, where these are given: RecBole passes over what is not there."""
+    given = config.external_config_dict
+    named = {option: given.get(option) or () for option in ("seq_len", "normalize_field", *_ALIASES)}
+    missing = [(option, name, kinds) for option, names in named.items() for name in names if name not in kinds]
+    for suffix, names in (given.get("unused_col") or {}).items():
+        missing += [("unused_col", name, columns[suffix]) for name in names if name not in columns[suffix]]
+    for option, name, loaded in missing:
+        raise ConfigError(f"{option}: no column {name!r} is loaded, but {', '.join(loaded)} (load_col)")
+    for name, length in dict(given.get("seq_len") or {}).items():
+        if type(length) is not int or length < 1:
+            raise ConfigError(f"seq_len: {name}: expected an integer of at least 1, got {length!r}")
 
 
 def _check_filtered_column(

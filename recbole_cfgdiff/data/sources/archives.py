@@ -52,6 +52,7 @@ def _gunzip(stream: Any) -> Any:
     return gzip.GzipFile(fileobj=stream)
 
 
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.\w+)$", re.IGNORECASE)
 _COMPRESSED = re.compile(r"\.(gz|bz2|xz)$", re.IGNORECASE)
 _DECOMPRESSORS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": _gunzip,
@@ -161,6 +162,9 @@ def find_files(path: Path) -> Files:
         if not path.is_file():
             raise ConfigError(f"{path}: there is no such file or folder")
         members = _zip_members(path) if _is_zip(path) else _tar_members(path)
+        shown = [name for name in members or () if not _is_hidden(PurePosixPath(name))]
+        if len(shown) == 1 and _ARCHIVE.search(shown[0]):
+            raise ConfigError(f"{path}: there is an archive in it, {shown[0]}; unpack the outer one and give that")
         if members is None:
             return Files(path, [TextFile(path)])
         return Files(path, (TextFile(path, name) for name in sorted(members) if not _is_hidden(PurePosixPath(name))))
