@@ -154,7 +154,10 @@ def _make_a_file(path: Path, choose: random.Random) -> None:
 
 def _swap(path: Path, choose: random.Random) -> None:
     """The file of another run in place of one's own."""
-    others = [each for each in path.parents[2].glob(f"*/*/{path.name}") if each != path and each.is_file()]
+    runs = next((folder for folder in path.parents if folder.name == "runs"), None)
+    if runs is None:
+        return
+    others = [each for each in runs.glob(f"*/*/*/{path.name}") if each != path and each.is_file()]
     if path.is_file() and others:
         path.write_bytes(choose.choice(sorted(others)).read_bytes())
 
