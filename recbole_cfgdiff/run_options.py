@@ -183,9 +183,9 @@ def _check_kinds(options: Mapping[str, Any]) -> None:
     for name in _TEXTS:
         if not _is_text(options[name]):
             raise ConfigError(f"{name}: expected text, got {options[name]!r}")
-    for examples, kind in ((_LISTS, list), (_DICTIONARIES, dict)):
+    for examples, is_right in ((_LISTS, _is_list_of_text), (_DICTIONARIES, lambda value: isinstance(value, dict))):
         for name, example in examples.items():
-            if options[name] is not None and not isinstance(options[name], kind):
+            if options[name] is not None and not is_right(options[name]):
                 raise ConfigError(f"{name}: expected such as {example}, got {options[name]!r}")
     if options["normalize_all"] is not None:
         read_flag(options, "normalize_all")
@@ -200,6 +200,10 @@ def _listed(value: Any) -> list[Any]:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
 
 
 def _is_below(path: str) -> bool:

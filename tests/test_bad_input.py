@@ -132,6 +132,7 @@ def fails_with(outcome, *parts):
         ),
         (["--unused_col=rating"], ["unused_col: expected such as {'inter': ['rating']}, got 'rating'"]),
         (["--normalize_all=1"], ["normalize_all: expected True or False, got 1"]),
+        (["--normalize_field=[[[]]]"], ["normalize_field: expected such as ['age'], got [[[]]]"]),
         (["--normalize_field=age"], ["normalize_field: expected such as ['age'], got 'age'"]),
         (["--seq_separator="], ["seq_separator: expected text, got ''"]),
         (["--repeatable=1"], ["repeatable: expected True or False, got 1"]),
