@@ -65,7 +65,7 @@ class Config(recbole.config.Config):
     - ``sys.argv`` is never read: command-line options come in ``config_dict`` (see ``recbole_cfgdiff.cli``);
     - model names are resolved by ``resolve_model``, and our YAML files lie over RecBole's of the same name:
       RecBole's overall < our overall < RecBole's model < our model < RecBole's data set < our data set < the file
-      ``NAME.yaml`` beside the data < given;
+      ``NAME.yaml`` beside the data, which sets no more than ``foreign_options`` allows < given;
     - values given as text are read as Python literals, never evaluated as code (so ``1/3`` stays text);
     - a part of ``eval_args`` given leaves the rest of it as it is;
     - a class takes the YAML files of the classes it derives from, its own over theirs;

@@ -100,7 +100,7 @@ def options_of_checkpoint(options: Mapping[str, Any], model_class: type, path: P
 
 def _check(options: Mapping[str, Any], allowed: set[str], where: str) -> None:
     refused = sorted(
-        name for name, value in options.items() if name not in allowed or (name in FILES_OF_MODELS and value)
+        str(name) for name, value in options.items() if name not in allowed or (name in FILES_OF_MODELS and value)
     )
     if refused:
         raise ConfigError(

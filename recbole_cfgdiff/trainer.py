@@ -198,7 +198,7 @@ class CheckpointTrainer(Trainer):
         """
         path = Path(resume_file)
         state = checkpoint.load(path, self.device)
-        learner = state["options"]["learner"]
+        learner = state["options"].get("learner")
         if learner != self.learner:
             raise ConfigError(f"learner: the run was trained by {learner}, whose state does not fit {self.learner}")
         self._set_run_dir(path.parent)
