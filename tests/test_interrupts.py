@@ -49,7 +49,10 @@ def wait_for(path, process):
 
 
 def check_ended_by(process, number):
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # one that did not end would train on
     assert process.returncode == 128 + number and len(err.splitlines()) == 1, err
     by = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     assert err.startswith(f"error: {by}; a run continues with --resume=RUN_FOLDER")
