@@ -135,5 +135,6 @@ def _names_read_under(folder: Path) -> set[str]:
 
 
 def _names_read_outside_models() -> set[str]:
-    packages = [folder for folder in RECBOLE_ROOT.iterdir() if folder.is_dir() and folder.name != "model"]
+    of_some_models = ("model", "trainer")
+    packages = [folder for folder in RECBOLE_ROOT.iterdir() if folder.is_dir() and folder.name not in of_some_models]
     return set().union(*map(_names_read_under, packages))

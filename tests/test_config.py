@@ -144,6 +144,9 @@ def test_options_that_only_recboles_code_names_are_known(name, value):
 def test_options_that_only_other_models_read_are_known():
     assert a_config(n_layers="3", steps="3").unread_options == ["n_layers"]
     assert a_config("LightGCN", n_layers="3", tail_ratio="0.2").unread_options == []
+    assert a_config(reg_weight="3").unread_options == ["reg_weight"]
+    masked = {"train_neg_sample_args": None, "transform": "mask_itemseq", "mask_ratio": "0.2"}
+    assert a_config("SASRec", **masked).unread_options == []
 
 
 def test_every_option_of_every_yaml_file_is_known():
