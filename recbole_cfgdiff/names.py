@@ -27,7 +27,7 @@ def check_name(option: str, name: str) -> None:
 
 
 def check_path(option: str, path: Path) -> None:
-    """Refuse a path of which a part is no plain name, as ``check_name``; ``..`` and hidden folders are allowed.
+    """Refuse a blank path, and one of which a part is no plain name; ``..`` and hidden folders are allowed.
 
     Raises:
         ConfigError: as ``check_name``.

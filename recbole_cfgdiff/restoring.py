@@ -46,10 +46,10 @@ def other_parameter(model: Any) -> dict[str, Any]:
 
 
 def load_counters(model: Any, counters: Mapping[str, Any], path: str | Path) -> None:
-    """Set the plain attributes of a model that training goes on from.
+    """Set the plain attributes of a model that training goes on from; those that it has not yet are left out.
 
     Raises:
-        ConfigError: if the model has no such ones.
+        ConfigError: if one is no number, tensor or array in the model, or of another type or shape there.
     """
     countable = (int, float, torch.Tensor, np.ndarray)
     # Others come into being with the first step, as RepeatNet's.

@@ -115,7 +115,7 @@ def _resume(run: Run, folder: Path, say: Callable[[str], None]) -> tuple[Prepare
         read_curve(folder / CURVE)  # without it the seconds before are not known
         prepared = _prepare(run, folder, resume=str(checkpoints))
         return prepared, LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
-    except Exception as error:  # whatever damage makes the reader stumble over; a mistake in the options comes again
+    except (OSError, ValueError) as error:  # damage; a mistake in the options, a ConfigError too, comes again
         told = " ".join(f"{error}".splitlines())
         say(f"{told}; the run starts again from the beginning")
         return None
