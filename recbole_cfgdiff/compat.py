@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import LogRecord
 from typing import Any
 
 from recbole.config import Config
@@ -35,6 +36,18 @@ def restore_numpy_names() -> None:
     a RecBole that does not use these names.
     """
     Config.compatibility_settings(None)
+
+
+def complete_message(record: LogRecord) -> bool:
+    """A filter for loggers: put behind a message the values that it has no place for.
+
+    RecBole's RaCT logs ``info("Load pretrained model from", path)``, which can't be formatted: logging prints a
+    traceback in its stead. To go with a RecBole whose RaCT says where.
+    """
+    if record.args and "%" not in str(record.msg):
+        record.msg = " ".join(map(str, (record.msg, *record.args)))
+        record.args = ()
+    return True
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from recbole.utils import init_logger, init_seed, set_color
 
 from recbole_cfgdiff import checkpoint, data
 from recbole_cfgdiff import model as models
+from recbole_cfgdiff.compat import complete_message
 from recbole_cfgdiff.config import Config, as_they_are, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_config_error, reported_as_training_error
 from recbole_cfgdiff.files import errors_name, write_json
@@ -294,14 +295,15 @@ def _open_log(config: Config) -> None:
     (Path("log") / config["model"]).mkdir(parents=True, exist_ok=True)  # of two at once, one would fail in RecBole
     before = getLogger().handlers[:]
     init_logger(config)
+    getLogger().addFilter(complete_message)
     for handler in getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and handler not in before:
             handler.handleError = partial(_handle_error, handler)  # type: ignore[method-assign]
 
 
 def _handle_error(handler: logging.FileHandler, record: logging.LogRecord) -> None:
-    """In place of ``Handler.handleError``, which is called while the error is handled. A line that RecBole formats
-    wrongly, as RaCT does, stays a complaint."""
+    """In place of ``Handler.handleError``, which is called while the error is handled. A line that can't be formatted
+    stays a complaint."""
     if not isinstance(sys.exc_info()[1], OSError):
         logging.FileHandler.handleError(handler, record)
         return

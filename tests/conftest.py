@@ -35,8 +35,10 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Every test runs in a folder of its own: RecBole writes log/, log_tensorboard/ and saved/ where it is started."""
+    """Every test runs in a folder of its own: RecBole writes log/, log_tensorboard/ and saved/ where it is started; and
+    with the logger as Python makes it, whatever a library did to it."""
     monkeypatch.chdir(tmp_path)
+    logging.getLogger().setLevel(logging.WARNING)
     yield tmp_path
     for handler in logging.getLogger().handlers[:]:
         if isinstance(handler, logging.FileHandler):

@@ -1,6 +1,7 @@
 """Whole runs by the command line, on ml-100k (which RecBole ships) or on a tiny data set."""
 
 import json
+import logging
 import os
 import pickle
 import re
@@ -161,11 +162,13 @@ def test_the_result_of_a_run_without_validation_is_json(tiny, cli):
     assert json.loads(text, parse_constant=pytest.fail)["best_valid_score"] is None
 
 
-def test_a_model_that_trains_in_stages_saves_in_our_format(tiny, cli):
+def test_a_model_that_trains_in_stages_saves_in_our_format(tiny, cli, caplog):
+    caplog.set_level(logging.INFO)  # at which RaCT logs a message that can't be formatted
     stage = ("--model=RaCT", f"--dataset={tiny}", "--pretrain_epochs=1", "--save_step=1", "--metrics_k=5", *SHORT)
     assert cli(*stage).status == 0
     first = "--pre_model_path=saved/RaCT-tiny-1.pth"
     assert cli(*stage, "--train_stage=critic_pretrain", first).status == 0
+    assert "Load pretrained model from saved/RaCT-tiny-1.pth" in caplog.messages
 
 
 def test_runs_started_at_once_have_folders_of_their_own(tiny, cli):
