@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_cfgdiff.start import start
+from recbole_cfgdiff.commands.start import start
 
 if __name__ == "__main__":
     sys.exit(start("run_main"))

@@ -18,7 +18,7 @@ setup(
     package_dir={"recbole_cfgdiff._properties": "properties"},
     package_data={
         "recbole_cfgdiff._properties": ["*.yaml", "*/*.yaml", "*/*.csv", "*/*.hyper"],
-        "recbole_cfgdiff.experiment": ["*.jinja"],
+        "recbole_cfgdiff.reporting": ["*.jinja"],
     },
     # RecBole needs ray <= 2.6.3, which has no wheel for Python 3.12 and later.
     python_requires=">=3.9,<3.12",

@@ -18,7 +18,7 @@ from datasets import working_folder
 from harness import parse_arguments, summary, table, write
 
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.overlay.config import Config
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_cfg.py"
 _SHARED = ("--dataset=ml-100k", "--stopping_step=1000", "--show_progress=False", "--state=ERROR", "--gpu_id=")
@@ -31,7 +31,7 @@ _COMMANDS = {
 
 def size_of_data() -> tuple[int, int]:
     """Users trained on, and items, the padding item counted."""
-    _, train_data, _, _ = quick_start._load_data(Config("DiffRec", "ml-100k"))
+    _, train_data, _, _ = quick_start.load_data(Config("DiffRec", "ml-100k"))
     return len(train_data.user_list), train_data._dataset.item_num
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_cfgdiff.cli import main
+from recbole_cfgdiff.commands.cli import main
 
 _ML_1M = Path(__file__).resolve().parents[2] / "shared" / "data" / "diffrec_ml-1m_clean.zip"
 

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.cli import main
+from recbole_cfgdiff.commands.cli import main
 
 MODELS = ("Pop", "DiffRec", "CFGDiffRec", "BPR", "EASE", "SASRec")
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recbole_cfgdiff.cli import main
+from recbole_cfgdiff.commands.cli import main
 
 
 class Row(NamedTuple):

@@ -21,13 +21,15 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from recbole_cfgdiff import cli, files
-from recbole_cfgdiff.experiment import pool, report, statistics
-from recbole_cfgdiff.experiment.escape import write_table
-from recbole_cfgdiff.experiment.metrics import beyond_accuracy, user_metrics
-from recbole_cfgdiff.experiment.rankings import Ranking
-from recbole_cfgdiff.experiment.records import CURVE_COLUMNS, read_record, write_record
-from recbole_cfgdiff.experiment.runs import CURVE, LOG, RECORD, SPEC, SWEEP, TEST, Run, make_folder
+from recbole_cfgdiff import files
+from recbole_cfgdiff.commands import cli
+from recbole_cfgdiff.escape import write_table
+from recbole_cfgdiff.evaluation.metrics import beyond_accuracy, user_metrics
+from recbole_cfgdiff.evaluation.rankings import Ranking
+from recbole_cfgdiff.reporting import report, statistics
+from recbole_cfgdiff.runs import pool
+from recbole_cfgdiff.runs.records import CURVE_COLUMNS, read_record, write_record
+from recbole_cfgdiff.runs.spec import CURVE, LOG, RECORD, SPEC, SWEEP, TEST, Run, make_folder
 
 _USERS, _ITEMS, _K = 12, 20, 5
 _METRICS = ("recall@5", "ndcg@5")

@@ -18,12 +18,12 @@ import numpy as np
 import yaml
 from recbole.utils import ModelType
 
-from recbole_cfgdiff.cli import main
-from recbole_cfgdiff.config import parse_literal, resolve_model
+from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.model import MODELS
-from recbole_cfgdiff.option_names import model_files
+from recbole_cfgdiff.overlay.config import parse_literal, resolve_model
+from recbole_cfgdiff.overlay.option_names import model_files
+from recbole_cfgdiff.overlay.trainer import CheckpointTrainer
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, top_level_keys
-from recbole_cfgdiff.trainer import CheckpointTrainer
 
 VALUES: list[Any] = [
     "",

@@ -37,9 +37,10 @@ import numpy as np
 import torch
 import torch._dynamo
 
+from recbole_cfgdiff.commands.start import start
+
 # What the forked processes need is imported once, here.
-from recbole_cfgdiff import checkpoint
-from recbole_cfgdiff.start import start
+from recbole_cfgdiff.overlay import checkpoint
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_cfg.py"
 _MODELS = {

@@ -11,8 +11,8 @@ from harness import Case, Prepared
 from recbole.data.interaction import Interaction
 
 from recbole_cfgdiff import diffusion, quick_start
-from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.diffusion import losses
+from recbole_cfgdiff.overlay.config import Config
 
 BATCH_SIZE = 400
 _SCALES = [0.25 * step for step in range(9)]
@@ -33,8 +33,8 @@ def _load(case: Case) -> tuple[Config, Any, Any]:
         **({"mlp_hidden_size": [case.hidden]} if case.model == "MultiVAE" else {}),
     }
     config = Config(case.model, case.dataset, config_dict=options)
-    _, train_data, _, _ = quick_start._load_data(config)
-    return config, train_data, quick_start._make_trainer(config, train_data)
+    _, train_data, _, _ = quick_start.load_data(config)
+    return config, train_data, quick_start.make_trainer(config, train_data)
 
 
 def _users(train_data: Any) -> torch.Tensor:

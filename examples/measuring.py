@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_cfgdiff.experiment.runs import FIRST_SEED
 from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.model import MODELS, CFGDiffRec
-from recbole_cfgdiff.quick_start import prepare
+from recbole_cfgdiff.runs.prepare import prepare
+from recbole_cfgdiff.runs.spec import FIRST_SEED
 
 Variants = dict[str, tuple[type[CFGDiffRec], dict[str, Any]]]  # by its name, a variant's model and options
 

@@ -19,9 +19,9 @@ import torch
 from measuring import Variants, measure_all
 from torch import nn
 
+from recbole_cfgdiff.data.histories import Histories
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.model import CFGDiffRec
-from recbole_cfgdiff.model.histories import Histories
 from recbole_cfgdiff.model.options import read_sizes
 
 ATTENTION_SIZE = 64  # width of both attentions; the paper gives none

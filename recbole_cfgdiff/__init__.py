@@ -1,6 +1,6 @@
 """DiffRec and CFG-DiffRec, diffusion recommenders, as a plugin for RecBole 1.2.1."""
 
-from recbole_cfgdiff.instead import tell_recbole_callers
+from recbole_cfgdiff.overlay.instead import tell_recbole_callers
 
 __version__ = "0.1.0"
 

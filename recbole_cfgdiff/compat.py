@@ -1,9 +1,10 @@
 """What RecBole 1.2.1 needs on today's libraries. Every shim names the defect and when it can go.
 
 Defects that are met elsewhere without touching RecBole: rounded times (``data/loading.py``), the download in a single
-process (``data/download.py``), checkpoints (``trainer.py``), options from ``sys.argv`` (``config.py``), the padding
-user in training batches (``data/loaders.py``), the slow share of the tail (``experiment/metrics.py``), filters that
-are not told and an unstable sort (``data/filters.py``), users who have all items (``data/negatives.py``).
+process (``data/download.py``), checkpoints (``overlay/trainer.py``), options from ``sys.argv``
+(``overlay/config.py``), the padding user in training batches (``data/loaders.py``), the slow share of the tail
+(``evaluation/metrics.py``), filters that are not told and an unstable sort (``data/filters.py``), users who have all
+items (``data/negatives.py``).
 """
 
 from __future__ import annotations

@@ -12,10 +12,12 @@ from recbole_cfgdiff.errors import ConfigError
 RECBOLE_ROOT = Path(recbole.__file__).parent
 RECBOLE_PROPERTIES = RECBOLE_ROOT / "properties"
 
-_HERE = Path(__file__).parent
+PACKAGE_ROOT = Path(__file__).parent
 # Inside the package where it is installed from a wheel, at the top of a checkout (see setup.py).
 PROPERTIES = next(
-    folder for folder in (_HERE / "_properties", _HERE.parent / "properties") if (folder / "overall.yaml").is_file()
+    folder
+    for folder in (PACKAGE_ROOT / "_properties", PACKAGE_ROOT.parent / "properties")
+    if (folder / "overall.yaml").is_file()
 )
 
 

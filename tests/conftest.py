@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from recbole_cfgdiff.cli import run_main
+from recbole_cfgdiff.commands.cli import run_main
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

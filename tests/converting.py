@@ -7,9 +7,9 @@ import recbole.data
 from hypothesis import strategies as st
 
 from recbole_cfgdiff import data
-from recbole_cfgdiff.cli import main
-from recbole_cfgdiff.config import Config
-from recbole_cfgdiff.data.tokens import unescape
+from recbole_cfgdiff.commands.cli import main
+from recbole_cfgdiff.data.convert.tokens import unescape
+from recbole_cfgdiff.overlay.config import Config
 
 
 class Raw(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cfgdiff.experiment.rankings import Ranking
-from recbole_cfgdiff.experiment.runs import CURVE, RECORD, SWEEP, TEST, Run, make_folder
+from recbole_cfgdiff.evaluation.rankings import Ranking
 from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.runs.spec import CURVE, RECORD, SWEEP, TEST, Run, make_folder
 
 
 def ranking_of_hits(hits: list[int]) -> Ranking:

@@ -7,8 +7,8 @@ import pytest
 
 from conftest import write_inter
 from recbole_cfgdiff import data
-from recbole_cfgdiff.config import Config
-from recbole_cfgdiff.trainer import CheckpointTrainer
+from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.overlay.trainer import CheckpointTrainer
 
 
 @pytest.fixture(autouse=True)

@@ -16,14 +16,15 @@ import torch
 import yaml
 from experiments import write_run
 
-from recbole_cfgdiff import checkpoint, cli
+from recbole_cfgdiff.commands import cli
+from recbole_cfgdiff.commands.compare import parse_variants
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.experiment import tune as tune_module
-from recbole_cfgdiff.experiment.compare import parse_variants
-from recbole_cfgdiff.experiment.outputs import OutputFolder
-from recbole_cfgdiff.experiment.runs import make_runs
-from recbole_cfgdiff.experiment.sweep import parse_scales
+from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import load_data_and_model, run
+from recbole_cfgdiff.reporting.outputs import OutputFolder
+from recbole_cfgdiff.runs.spec import make_runs
+from recbole_cfgdiff.runs.sweep import parse_scales
+from recbole_cfgdiff.tuning import tune as tune_module
 
 AUC = ("--metrics=['AUC']", "--valid_metric=AUC", "--eval_args={'mode': 'labeled'}")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -358,7 +359,7 @@ def test_the_first_complete_table_is_there_early(tiny):
 
 
 def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):
-    from recbole_cfgdiff.experiment import pool
+    from recbole_cfgdiff.runs import pool
 
     monkeypatch.setattr(pool.sys, "executable", "/bin/false")
     (made,) = make_runs(parse_variants("Pop"), ["tiny"], 1)

@@ -5,9 +5,9 @@ import pytest
 from recbole.model.general_recommender import MultiVAE
 from recbole.model.general_recommender.diffrec import DiffRec as RecBolesDiffRec
 
-from recbole_cfgdiff.config import Config, parse_literal, resolve_model
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import MODELS, CFGDiffRec, DiffRec
+from recbole_cfgdiff.overlay.config import Config, parse_literal, resolve_model
 
 
 def a_config(model="CFGDiffRec", dataset="ml-100k", files=None, **options):

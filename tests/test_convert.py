@@ -247,7 +247,7 @@ def test_a_full_disk_leaves_nothing(empty_folder, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recbole_cfgdiff.data.convert.write_inter", full)
+    monkeypatch.setattr("recbole_cfgdiff.data.convert.convert.write_inter", full)
     assert convert("movielens", "u.data", "--name=made") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert not list(empty_folder.glob("dataset/*")) and not list(empty_folder.glob("dataset/.*"))

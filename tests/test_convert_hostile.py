@@ -17,8 +17,8 @@ import pytest
 from converting import convert, read_back
 
 from conftest import write_inter
-from recbole_cfgdiff.data import convert as conversion
-from recbole_cfgdiff.data.sources import archives
+from recbole_cfgdiff.data.convert.convert import convert as conversion
+from recbole_cfgdiff.data.convert.sources import archives
 
 RATINGS = "".join(
     f"{user}\t{user * item}\t{item}\t{881250949 + item}\n" for user in range(1, 6) for item in range(1, 6)

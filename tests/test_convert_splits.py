@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import SHARED_DATA
 from recbole_cfgdiff import data
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.overlay.config import Config
 
 words = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=6)
 sequences = st.dictionaries(words, st.lists(words, min_size=1, max_size=8, unique=True), min_size=1, max_size=8)

@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 from experiments import ranking_of_hits, record_of, write_run
 
-from recbole_cfgdiff import checkpoint
+from recbole_cfgdiff.commands.compare import parse_variants
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment import pool
-from recbole_cfgdiff.experiment.compare import parse_variants
-from recbole_cfgdiff.experiment.outputs import OutputFolder
-from recbole_cfgdiff.experiment.pool import record_or_none
-from recbole_cfgdiff.experiment.rankings import Ranking
-from recbole_cfgdiff.experiment.records import write_record
-from recbole_cfgdiff.experiment.runs import CURVE, RECORD, SPEC, SWEEP, TEST, make_folder, make_runs, read_spec
-from recbole_cfgdiff.experiment.worker import train_and_test
+from recbole_cfgdiff.evaluation.rankings import Ranking
 from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.overlay import checkpoint
+from recbole_cfgdiff.reporting.outputs import OutputFolder
+from recbole_cfgdiff.runs import pool
+from recbole_cfgdiff.runs.pool import record_or_none
+from recbole_cfgdiff.runs.records import write_record
+from recbole_cfgdiff.runs.spec import CURVE, RECORD, SPEC, SWEEP, TEST, make_folder, make_runs, read_spec
+from recbole_cfgdiff.runs.worker import train_and_test
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_what_a_worker_tells_is_said(interrupted):
 
 def test_a_metric_that_is_no_number_fails_the_run(interrupted, monkeypatch):
     run, _, output = interrupted
-    from recbole_cfgdiff.experiment import worker
+    from recbole_cfgdiff.runs import worker
 
     test = worker.Prepared.test
     monkeypatch.setattr(worker.Prepared, "test", lambda self: {**test(self), "ndcg@10": float("nan")})

@@ -7,11 +7,11 @@ import torch
 
 from conftest import SHARED_DATA, write_inter
 from recbole_cfgdiff import data
-from recbole_cfgdiff.cli import main
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.data import download
+from recbole_cfgdiff.data.histories import Histories
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model.histories import Histories
+from recbole_cfgdiff.overlay.config import Config
 
 # RecBole refuses data in which a user has interacted with all items.
 ANOTHER = ("another", "item", 1)

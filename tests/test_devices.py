@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recbole_cfgdiff import checkpoint, quick_start
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import histories as histories_module
-from recbole_cfgdiff.quick_start import prepare
-from recbole_cfgdiff.restoring import load_model_state
+from recbole_cfgdiff.overlay import checkpoint
+from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.overlay.restoring import load_model_state
+from recbole_cfgdiff.runs import prepare as preparing
+from recbole_cfgdiff.runs.prepare import prepare
 
 QUIET = {"epochs": 1, "show_progress": False, "state": "ERROR"}
 IN_A_GROUP = {"local_rank": 0, "world_size": 2, "nproc": 1, "offset": 0, "ip": "localhost", "port": "5678"}
@@ -98,7 +99,7 @@ def test_a_resumed_run_is_on_the_device_that_is_named(tiny, cli, monkeypatch):
             super().__init__(*arguments, **options)
             named.append(self["gpu_id"])
 
-    monkeypatch.setattr(quick_start, "Config", Recorded)
+    monkeypatch.setattr(preparing, "Config", Recorded)
     assert cli("--resume=saved/first", "--epochs=2", "--gpu_id=7", "--state=ERROR").status == 0
     assert named and set(named) == {"7"}
 

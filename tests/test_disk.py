@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cfgdiff.cli import main
+from recbole_cfgdiff.commands.cli import main
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a small disk is a tmpfs of Linux")
 

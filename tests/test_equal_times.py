@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from conftest import write_inter
-from recbole_cfgdiff.config import Config
-from recbole_cfgdiff.model.histories import Histories
-from recbole_cfgdiff.quick_start import _load_data
+from recbole_cfgdiff.data.histories import Histories
+from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data
 
 N_USERS, N_ITEMS = 4, 320
 # 400 rows a user at four times a second apart; the last 80 repeat the first 80 items.
@@ -26,7 +26,7 @@ def ties(empty_folder):
 
 def load(name, model="CFGDiffRec", **options):
     config = Config(model, name, config_dict={"state": "ERROR", **options})
-    return _load_data(config)
+    return load_data(config)
 
 
 def in_time_order(keep):

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from experiments import write_run
 
-from recbole_cfgdiff import cli
+from recbole_cfgdiff.commands import cli
+from recbole_cfgdiff.commands.reproduce import to_markdown
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment import figures
-from recbole_cfgdiff.experiment.escape import (
+from recbole_cfgdiff.escape import (
     bounded,
     file_name,
     for_html,
@@ -21,9 +21,9 @@ from recbole_cfgdiff.experiment.escape import (
     read_table,
     write_table,
 )
-from recbole_cfgdiff.experiment.report import report
-from recbole_cfgdiff.experiment.reproduce import to_markdown
 from recbole_cfgdiff.names import check_name
+from recbole_cfgdiff.reporting import figures
+from recbole_cfgdiff.reporting.report import report
 
 HOSTILE = "x <img src=q onerror=a> | **b** `c` [d](javascript:e) $f$ \\input{g}\n\\input{h}\r\x1b[31m\u202e#"
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''=1", "＝1"]  # noqa: RUF001

@@ -6,10 +6,10 @@ from recbole.evaluator import Collector
 
 from conftest import SHARED_DATA
 from recbole_cfgdiff import diffusion, quick_start
-from recbole_cfgdiff.cli import main
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.evaluation import SparseCollector, evaluate_guidance_scales
+from recbole_cfgdiff.evaluation.collector import SparseCollector, evaluate_guidance_scales
+from recbole_cfgdiff.overlay.config import Config
 
 ALL_METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC", "ItemCoverage", "AveragePopularity"]
 ALL_METRICS += ["GiniIndex", "ShannonEntropy", "TailPercentage"]

@@ -11,8 +11,8 @@ import torch
 
 from conftest import write_inter
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.diffusion import SparseRows
+from recbole_cfgdiff.overlay.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 import latent_diffusion

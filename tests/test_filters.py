@@ -7,10 +7,10 @@ import pytest
 
 from conftest import write_inter
 from recbole_cfgdiff import data
-from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data.filters import read_intervals, source_of
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.quick_start import _load_data
+from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\tcolor:token"
 COLUMNS = {"inter": ["user_id", "item_id", "rating", "timestamp", "color"]}
@@ -145,7 +145,7 @@ def test_users_and_items_without_a_row_to_train_on_are_told(shop, caplog):
     Path("dataset/shop/shop.user").write_text("user_id:token\tage:float\n" + "".join(f"u{n}\t{n}\n" for n in range(12)))
     options = {"load_col": {**COLUMNS, "user": ["user_id", "age"]}, "eval_args": {"split": {"RS": [0.1, 0.5, 0.4]}}}
     with caplog.at_level(logging.INFO):
-        _, train, *_ = _load_data(Config("Pop", shop, config_dict=options))
+        _, train, *_ = load_data(Config("Pop", shop, config_dict=options))
     n_items = len(train._dataset.inter_feat["item_id"].unique())
     assert "2 of 12 users have no row to train on" in caplog.text
     assert f"{15 - n_items} of 15 items have no row to train on" in caplog.text and n_items < 15
@@ -154,11 +154,11 @@ def test_users_and_items_without_a_row_to_train_on_are_told(shop, caplog):
 def test_noise_and_held_out_users_are_told(shop, caplog):
     config = Config("CFGDiffRec", shop, config_dict={"load_col": COLUMNS, "noise_threshold": 4.0})
     with caplog.at_level(logging.INFO):
-        _load_data(config)
+        load_data(config)
     assert "rows left out, " in caplog.text and "with rating below 4 let into training and validation" in caplog.text
     config = Config("CFGDiffRec", shop, config_dict={"load_col": COLUMNS, "heldout_users": 0.2})
     with caplog.at_level(logging.INFO):
-        _load_data(config)
+        load_data(config)
     assert "2 of 10 users held out from training (heldout_users)" in caplog.text
 
 

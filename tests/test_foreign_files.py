@@ -10,10 +10,11 @@ import scipy.sparse
 import torch
 
 from conftest import write_inter
-from recbole_cfgdiff import checkpoint
-from recbole_cfgdiff.cli import main
+from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.quick_start import load_data_and_model, prepare, run
+from recbole_cfgdiff.overlay import checkpoint
+from recbole_cfgdiff.quick_start import load_data_and_model, run
+from recbole_cfgdiff.runs.prepare import prepare
 
 QUIET = {"epochs": 1, "state": "ERROR", "topk": [5], "valid_metric": "NDCG@5"}
 EXECUTED = Path("executed")

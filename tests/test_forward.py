@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from conftest import write_inter
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import Denoiser, MovingAverage
-from recbole_cfgdiff.model import histories as histories_module
+from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import run
 
 NO_TIMES = "--load_col={'inter': ['user_id', 'item_id']}"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cfgdiff import guidance_choice as module
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.quick_start import load_data_and_model, load_trained, prepare, run
+from recbole_cfgdiff.overlay import guidance_choice as module
+from recbole_cfgdiff.quick_start import load_data_and_model, run
+from recbole_cfgdiff.runs.prepare import load_trained, prepare
 
 SHORT = {"epochs": 3, "show_progress": False, "state": "ERROR", "metric_decimal_place": 8}
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.foreign_options import FILES_OF_MODELS
-from recbole_cfgdiff.hazards import check_files_of_model
+from recbole_cfgdiff.overlay.foreign_options import FILES_OF_MODELS
+from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.properties import RECBOLE_ROOT
 
 _RUNS_CODE = re.compile(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cfgdiff import interrupts
-from recbole_cfgdiff.experiment.pool import search_path
+from recbole_cfgdiff.runs import interrupts
+from recbole_cfgdiff.runs.pool import search_path
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_cfg.py"
 MODULE = ("-m", "recbole_cfgdiff")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cfgdiff.experiment.pool import search_path
+from recbole_cfgdiff.runs.pool import search_path
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill.py"
 

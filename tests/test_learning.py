@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from experiments import write_run
 
-from recbole_cfgdiff.experiment import worker
-from recbole_cfgdiff.experiment.compare import parse_variants
-from recbole_cfgdiff.experiment.learning import time_to_quality
-from recbole_cfgdiff.experiment.report import report
-from recbole_cfgdiff.experiment.runs import make_runs
-from recbole_cfgdiff.experiment.worker import LearningCurve, train_and_test
-from recbole_cfgdiff.quick_start import prepare
+from recbole_cfgdiff.commands.compare import parse_variants
+from recbole_cfgdiff.reporting.learning import time_to_quality
+from recbole_cfgdiff.reporting.report import report
+from recbole_cfgdiff.runs import worker
+from recbole_cfgdiff.runs.prepare import prepare
+from recbole_cfgdiff.runs.spec import make_runs
+from recbole_cfgdiff.runs.worker import LearningCurve, train_and_test
 
 
 def curve(*scores):

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from conftest import write_inter
-from recbole_cfgdiff.quick_start import prepare, run
+from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.runs.prepare import prepare
 
 QUIET = {"show_progress": False, "state": "ERROR", "topk": [1, 3], "valid_metric": "NDCG@3", "epochs": 1}
 N_ITEMS = 12

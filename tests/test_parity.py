@@ -7,10 +7,10 @@ from recbole.model.general_recommender import diffrec as recbole_module
 from recbole.model.general_recommender.diffrec import DiffRec as RecBoleDiffRec
 
 from recbole_cfgdiff import data
-from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.diffusion import denoiser as our_denoiser
 from recbole_cfgdiff.diffusion.schedule import NOISE_SCHEDULES
 from recbole_cfgdiff.model import DiffRec
+from recbole_cfgdiff.overlay.config import Config
 
 
 def a_pair(dataset, **options):

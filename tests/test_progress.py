@@ -2,7 +2,7 @@
 
 import pytest
 
-from recbole_cfgdiff.experiment.progress import Epochs, Progress, duration
+from recbole_cfgdiff.runs.progress import Epochs, Progress, duration
 
 
 class Clock:

@@ -5,7 +5,7 @@ import pytest
 from experiments import ranking_of_hits
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.metrics import (
+from recbole_cfgdiff.evaluation.metrics import (
     BEYOND_ACCURACY,
     beyond_accuracy,
     by_history_length,
@@ -14,8 +14,8 @@ from recbole_cfgdiff.experiment.metrics import (
     list_length,
     user_metrics,
 )
-from recbole_cfgdiff.experiment.rankings import Ranking, collect_rankings
-from recbole_cfgdiff.quick_start import prepare
+from recbole_cfgdiff.evaluation.rankings import Ranking, collect_rankings
+from recbole_cfgdiff.runs.prepare import prepare
 
 ACCURACY = ["Recall", "NDCG", "Precision", "MRR", "Hit", "MAP"]
 METRICS = ["recall@1", "recall@3", "ndcg@3", "precision@3", "mrr@3", "hit@3"]

@@ -14,13 +14,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from recbole_cfgdiff import checkpoint, cli
+from recbole_cfgdiff.commands import cli
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.experiment import ray_trials
-from recbole_cfgdiff.experiment.pool import available_cores
-from recbole_cfgdiff.experiment.ray_trials import Cluster, connected
-from recbole_cfgdiff.experiment.tune import tune
+from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.runs.pool import available_cores
+from recbole_cfgdiff.tuning import ray_trials
+from recbole_cfgdiff.tuning.ray_trials import Cluster, connected
+from recbole_cfgdiff.tuning.tune import tune
 
 pytest.importorskip("pyarrow", reason="Ray Tune needs it")
 

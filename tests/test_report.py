@@ -12,10 +12,10 @@ from experiments import write_run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from recbole_cfgdiff.errors import TrainingError
-from recbole_cfgdiff.experiment import figures
-from recbole_cfgdiff.experiment.report import report, write_sweep
-from recbole_cfgdiff.experiment.runs import RECORD, Run, make_folder
 from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.reporting import figures
+from recbole_cfgdiff.reporting.report import report, write_sweep
+from recbole_cfgdiff.runs.spec import RECORD, Run, make_folder
 
 CHROMIUM = shutil.which("chromium")
 LABELS = ["A model with a rather long name (published settings)", "B", "C <i>& $a$", "D"]

@@ -8,11 +8,11 @@ import pytest
 from experiments import write_run
 
 from conftest import write_inter
-from recbole_cfgdiff import cli
+from recbole_cfgdiff.commands import cli
+from recbole_cfgdiff.commands import reproduce as module
+from recbole_cfgdiff.commands.reproduce import compare_cells, label_of, paper_table, settings_of, verdict
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment import reproduce as module
-from recbole_cfgdiff.experiment.outputs import Results
-from recbole_cfgdiff.experiment.reproduce import compare_cells, label_of, paper_table, settings_of, verdict
+from recbole_cfgdiff.reporting.outputs import Results
 
 
 def test_the_papers_figures():

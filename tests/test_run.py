@@ -17,11 +17,11 @@ import pytest
 import scipy.sparse
 import torch
 
-from recbole_cfgdiff import checkpoint
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.pool import search_path
 from recbole_cfgdiff.model import CFGDiffRec
+from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import load_data_and_model, objective_function, run
+from recbole_cfgdiff.runs.pool import search_path
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_cfg.py"
 SHORT = ("--show_progress=False", "--state=ERROR")
@@ -314,7 +314,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_best_checkpoint(
 UNCHANGED = """
 import sys
 import recbole.quick_start, recbole.trainer
-from recbole_cfgdiff.config import resolve_model
+from recbole_cfgdiff.overlay.config import resolve_model
 
 def members():
     found = {}
@@ -328,7 +328,7 @@ def members():
 
 resolve_model("DiffRec")
 before = members()
-from recbole_cfgdiff.cli import run_main
+from recbole_cfgdiff.commands.cli import run_main
 assert run_main(sys.argv[1:]) == 0
 after = members()
 changed = [key for key in before if before[key] != after[key] and not str(key[-1]).startswith("__")]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cfgdiff import checkpoint
-from recbole_cfgdiff.experiment.pool import search_path
-from recbole_cfgdiff.run_folder import run_folder
+from recbole_cfgdiff.overlay import checkpoint
+from recbole_cfgdiff.runs.folder import run_folder
+from recbole_cfgdiff.runs.pool import search_path
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_cfg.py"
 RUN = ("--model=CFGDiffRec", "--dataset=tiny", "--dims_dnn=[20]", "--run_name=r", "--epochs=5", "--stopping_step=9")

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from experiments import ranking_of_hits, record_of
 
+from recbole_cfgdiff.commands.compare import parse_variants
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.compare import parse_variants
-from recbole_cfgdiff.experiment.records import read_record
-from recbole_cfgdiff.experiment.runs import RECORD, TEST, make_folder, make_runs
-from recbole_cfgdiff.experiment.worker import train_and_test
 from recbole_cfgdiff.files import write_json
+from recbole_cfgdiff.runs.records import read_record
+from recbole_cfgdiff.runs.spec import RECORD, TEST, make_folder, make_runs
+from recbole_cfgdiff.runs.worker import train_and_test
 
 
 def leave(run, status):

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_cfgdiff import cli as command_line
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.commands import cli as command_line
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.experiment.runs import Variant, make_runs
-from recbole_cfgdiff.experiment.tune import plan_search
+from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.runs.spec import Variant, make_runs
+from recbole_cfgdiff.tuning.tune import plan_search
 
 RANKED = [
     "--eval_args={'split': {'RS': [0.7, 0.2, 0.1]}, 'mode': 'full'}",

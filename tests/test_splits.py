@@ -4,10 +4,10 @@ import torch
 
 from conftest import write_inter
 from recbole_cfgdiff import data
-from recbole_cfgdiff.config import Config
 from recbole_cfgdiff.data.splits import is_held_out
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.quick_start import _load_data, _make_trainer
+from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 
 RATED = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 HELDOUT = ["properties/protocol/heldout_users.yaml"]
@@ -15,7 +15,7 @@ HELDOUT = ["properties/protocol/heldout_users.yaml"]
 
 def load(name, model="CFGDiffRec", files=None, **options):
     config = Config(model, name, files, options)
-    return config, *_load_data(config)
+    return config, *load_data(config)
 
 
 def rows_of(loader):
@@ -123,7 +123,7 @@ def test_held_out_users_are_tested_on_rows_that_are_not_in_their_input(targets, 
         {row for row in rows_of(part) if row[0] in users} for part in (plain[0], plain[1 if targets == "valid" else 2])
     )
     assert set(rows_of(test)) == target_rows
-    trainer = _make_trainer(config, train)
+    trainer = make_trainer(config, train)
     for user in users:
         history = trainer.model.histories.select(torch.tensor([user])).dense()[0].nonzero().flatten().tolist()
         assert {(user, item) for item in history} == {row for row in train_rows if row[0] == user}
@@ -135,7 +135,7 @@ def test_metrics_of_held_out_users_equal_a_hand_computation(tiny):
     config, _dataset, train, _, test = load(
         tiny, files=HELDOUT, topk=[5], metrics=["Recall", "NDCG"], valid_metric="NDCG@5"
     )
-    trainer = _make_trainer(config, train)
+    trainer = make_trainer(config, train)
     trainer.eval_collector.data_collect(train)
     result = trainer.evaluate(test, load_best_model=False)
     targets, recall, ndcg = rows_of(test), [], []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_cfgdiff.experiment.statistics import bootstrap_interval, differences, holm, sign_flip_p_values
+from recbole_cfgdiff.reporting.statistics import bootstrap_interval, differences, holm, sign_flip_p_values
 
 p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 columns = st.lists(st.integers(-3, 3), min_size=2, max_size=9)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from experiments import ranking_of_hits, write_run
 
-from recbole_cfgdiff.experiment.outputs import Results
-from recbole_cfgdiff.experiment.summary import (
+from recbole_cfgdiff.reporting.outputs import Results
+from recbole_cfgdiff.reporting.summary import (
     first_place,
     meaning_of_marks,
     mixed_hyperparameters,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
-from recbole_cfgdiff.data.tokens import MISSING, escape, escape_word, unescape
+from recbole_cfgdiff.data.convert.tokens import MISSING, escape, escape_word, unescape
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",))) | st.sampled_from(sorted(MISSING)))

@@ -8,10 +8,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_cfgdiff import quick_start
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion import losses as losses_module
-from recbole_cfgdiff.model import histories as histories_module
+from recbole_cfgdiff.overlay.config import Config
 
 # What reads a result from the device: its size or its value decides how the host goes on.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "is_nonzero", "equal")

@@ -8,16 +8,16 @@ import pytest
 import yaml
 from recbole.trainer.hyper_tuning import HyperTuning
 
-from recbole_cfgdiff import cli
-from recbole_cfgdiff.config import Config
+from recbole_cfgdiff.commands import cli
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.experiment import trials as trials_module
-from recbole_cfgdiff.experiment import tune as module
-from recbole_cfgdiff.experiment.search import make_search
-from recbole_cfgdiff.experiment.search_space import Range, read_space
-from recbole_cfgdiff.experiment.tune import tune
+from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.properties import PROPERTIES
 from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.tuning import trials as trials_module
+from recbole_cfgdiff.tuning import tune as module
+from recbole_cfgdiff.tuning.algorithms import make_search
+from recbole_cfgdiff.tuning.space import Range, read_space
+from recbole_cfgdiff.tuning.tune import tune
 
 CHOICES = {"a": Range("choice", (1, 2, 3)), "b": Range("choice", ("x", "y"))}
 

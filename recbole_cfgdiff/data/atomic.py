@@ -18,7 +18,7 @@ import recbole.data.dataset
 from recbole.data.dataset import KnowledgeBasedDataset
 from recbole.utils import FeatureType, ModelType
 
-from recbole_cfgdiff.data.tokens import MISSING
+from recbole_cfgdiff.data.convert.tokens import MISSING
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
 _TYPES = {kind.value for kind in FeatureType}

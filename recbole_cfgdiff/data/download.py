@@ -21,9 +21,9 @@ import yaml
 from recbole.utils.url import rename_atomic_files
 from tqdm import tqdm
 
-from recbole_cfgdiff.data.convert import convert
-from recbole_cfgdiff.data.sources import Reading, open_source
-from recbole_cfgdiff.data.sources.archives import TextFile, find_files, opened, told_where
+from recbole_cfgdiff.data.convert.convert import convert
+from recbole_cfgdiff.data.convert.sources import Reading, open_source
+from recbole_cfgdiff.data.convert.sources.archives import TextFile, find_files, opened, told_where
 from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.files import folder_in_one_piece, remove_left_overs, scratch_folder
 from recbole_cfgdiff.names import check_name

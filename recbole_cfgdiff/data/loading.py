@@ -21,8 +21,8 @@ from recbole_cfgdiff.data.loaders import remember_batches
 from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_items
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
+from recbole_cfgdiff.data.time_order import exact_times, remember_places
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
-from recbole_cfgdiff.time_order import exact_times, remember_places
 
 _NOT_FOR_GIVEN_SPLITS = (
     "val_interval",

@@ -12,8 +12,8 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
+from recbole_cfgdiff.data.time_order import time_order
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.time_order import time_order
 
 
 def needs_sequences(config: Any) -> bool:

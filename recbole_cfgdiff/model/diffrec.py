@@ -14,11 +14,11 @@ from recbole.utils import InputType
 from torch import nn
 
 from recbole_cfgdiff import diffusion
+from recbole_cfgdiff.data.histories import Histories, trained_users
 from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
 from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model.histories import Histories, trained_users
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_scale, read_sizes
 
 # Of histories whose weights are all 0, for an automatic scale that is a number.

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from recbole_cfgdiff import diffusion
+from recbole_cfgdiff.data.histories import trained_pairs, trained_users
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
-from recbole_cfgdiff.model.histories import trained_pairs, trained_users
 from recbole_cfgdiff.model.options import read_choice, read_number, read_numbers
 
 # How many shares, evenly from cut_min to cut_max, stand for all of them in the mean size of a future.

@@ -1,0 +1,1 @@
+"""From the files that publishers ship to RecBole's atomic files."""

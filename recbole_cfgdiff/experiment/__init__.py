@@ -1,1 +1,0 @@
-"""Experiments: many runs side by side, what can be said of their differences, and reports."""

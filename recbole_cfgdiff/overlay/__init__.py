@@ -1,0 +1,1 @@
+"""What stands between RecBole and its user: options, trainer, checkpoints, and checks of files from others."""

@@ -1,0 +1,1 @@
+"""What can be said of many runs: tables, tests, figures, reports."""
