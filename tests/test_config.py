@@ -188,6 +188,11 @@ def test_the_options_make_the_same_config_again():
         (
             "m0: &m0 {a0: 1, b0: 1}\n"
             + "".join(f"m{n + 1}: &m{n + 1} {{<<: [{', '.join([f'*m{n}'] * 10)}]}}\n" for n in range(9)),
+            "more than 10000 keys|unknown option m0",  # since PyYAML 6.0.4 a key is merged once
+        ),
+        (
+            "".join(f"m{n}: &m{n} {{{', '.join(f'k{n}_{k}: 1' for k in range(1000))}}}\n" for n in range(11))
+            + f"all: {{<<: [{', '.join(f'*m{n}' for n in range(11))}]}}",
             "more than 10000 keys",
         ),
         (f"a: &a {'x' * 500_000}\nb: [{','.join(['*a'] * 100)}]", "or too much text"),

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import runpy
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from recbole_cfgdiff.overlay.config import Config, resolve_model
 from recbole_cfgdiff.overlay.foreign_options import check_data_options, options_of_checkpoint
 from recbole_cfgdiff.overlay.hyperparameters import hyperparameter_names
 from recbole_cfgdiff.overlay.options import OPTIONS, Group, names_of
-from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, RECBOLE_ROOT, top_level_keys
+from recbole_cfgdiff.properties import PACKAGE_ROOT, PROPERTIES, RECBOLE_PROPERTIES, RECBOLE_ROOT, top_level_keys
 
 # Read of a configuration by name, and no option: parts of eval_args, ranges of a search.
 _NO_OPTIONS = {"train", "valid", "test", "choice", "uniform", "loguniform", "quniform"}
@@ -227,3 +228,9 @@ def test_a_users_model_may_have_a_yaml_file(monkeypatch):
     config = Config(OwnBPR, "ml-100k", config_dict={"temperature": 0.3})
     assert (config["temperature"], config["margin"]) == (0.3, 0.7)
     assert "temperature" in hyperparameter_names(OwnBPR)
+
+
+def test_the_page_of_options_is_up_to_date():
+    docs = PACKAGE_ROOT.parent / "docs"
+    written = runpy.run_path(str(docs / "options.py"))["page"]()
+    assert (docs / "options.md").read_text(encoding="utf-8") == written, "run python docs/options.py"
