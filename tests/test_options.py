@@ -224,6 +224,7 @@ def test_a_users_model_may_have_a_yaml_file(monkeypatch):
     (Path("properties") / "model").mkdir(parents=True)
     Path("properties/model/OwnBPR.yaml").write_text("temperature: 0.2\nmargin: 0.7\n")
     Path("properties/overall.yaml").write_text("")
+    hyperparameters.all_hyperparameter_names()  # which keeps what is in the files, here not of another folder
     monkeypatch.setattr(hyperparameters, "PROPERTIES", Path("properties").resolve())
     config = Config(OwnBPR, "ml-100k", config_dict={"temperature": 0.3})
     assert (config["temperature"], config["margin"]) == (0.3, 0.7)

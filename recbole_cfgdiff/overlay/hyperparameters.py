@@ -6,6 +6,7 @@ in a ``hyperparameters_class`` (``model/hyperparameters.py``), or in a YAML file
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def default_options(model_class: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(model_class.__mro__):
         found |= _content(RECBOLE_PROPERTIES, base)
-        found |= {row.name: row.default for row in _own_rows(base)}
+        found |= {row.name: copy.deepcopy(row.default) for row in _own_rows(base)}
         found |= _content(PROPERTIES, base)
     return found
 
@@ -130,13 +131,14 @@ def declared_rows(model_class: type) -> list[Row]:
 
 def hyperparameter_names(model_class: type) -> set[str]:
     """Names of the options that are a model's own."""
-    return {*_kinds_in_files(model_class), *(row.name for row in declared_rows(model_class))} - set(OPTIONS)
+    declared = {row.name for row in declared_rows(model_class)}
+    undeclared = (_UNDECLARED.get(base.__name__, ()) for base in model_class.__mro__)
+    return declared.union(*undeclared, *map(top_level_keys, model_files(model_class))) - set(OPTIONS)
 
 
 def all_hyperparameter_names() -> set[str]:
     """Names of the options that are any model's own."""
-    of_users = (hyperparameter_names(model) for model in MODELS.values())
-    return _names_in_files().union(*of_users)
+    return _names_in_files() | {row.name for model in MODELS.values() for row in declared_rows(model)}
 
 
 @lru_cache
