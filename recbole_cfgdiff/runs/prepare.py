@@ -24,8 +24,8 @@ from recbole_cfgdiff.overlay.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
 from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
+from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
 from recbole_cfgdiff.overlay.restoring import load_model_state
-from recbole_cfgdiff.overlay.run_options import DATA_AND_METRICS, ROWS
 from recbole_cfgdiff.overlay.trainer import get_trainer
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read
 from recbole_cfgdiff.runs.single import Prepared
@@ -97,7 +97,7 @@ def configure(
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
     before, config = (_config_of(state, path, changes) for changes in (device, options))
     check_all_are_read([config], names=options)
-    for name in (*DATA_AND_METRICS, *ROWS):
+    for name in FIXED_AT_RESUME:
         if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
                 f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"
