@@ -157,3 +157,19 @@ class Sizes:
         if not isinstance(value, list) or not value or not all(type(size) is int and size > 0 for size in value):
             raise refused(name, self.expected, value)
         return value
+
+
+@dataclass(frozen=True)
+class OrNone:
+    """None, or what is of another kind."""
+
+    kind: Kind
+
+    @property
+    def expected(self) -> str:
+        """As of ``Kind``."""
+        return f"{self.kind.expected}, or None"
+
+    def read(self, name: str, value: Any) -> Any:
+        """As of ``Kind``."""
+        return None if value is None else self.kind.read(name, value)

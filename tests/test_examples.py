@@ -43,8 +43,8 @@ def a_model(name, dataset):
     model, options = VARIANTS[name]
     measuring.register(model)
     config = Config(model.__name__, dataset, config_dict={**RATED, **options, "state": "ERROR", "show_progress": False})
-    _, train_data, _, _ = quick_start._load_data(config)
-    model = quick_start._make_trainer(config, train_data).model.eval()
+    _, train_data, _, _ = quick_start.load_data(config)
+    model = quick_start.make_trainer(config, train_data).model.eval()
     return model, train_data._dataset, train_data.user_list["user_id"].to(model.device)
 
 
