@@ -217,7 +217,7 @@ def test_without_an_average_the_latest_weights_score(tiny):
     trainer.fit(train_data, valid_data, verbose=False)
     model = trainer.model
     assert not torch.equal(model.denoiser.output_layer.weight, started)
-    torch.testing.assert_close(model.scoring_denoiser.state_dict(), model.denoiser.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(model.scorer.denoiser.state_dict(), model.denoiser.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

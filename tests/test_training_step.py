@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import SparseRows
-from recbole_cfgdiff.diffusion import losses as losses_module
+from recbole_cfgdiff.diffusion.fast import squared_errors as losses_module
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 

@@ -100,7 +100,7 @@ _RULES_OF_HYPERPARAMETERS = (
     _Rule(("w_min", "w_max"), lambda config: config["time-aware"] is not False, "give --time-aware=True with it"),
     _Rule(
         ("guidance_embedding_size",),
-        lambda config: config["guidance_encoder"] == "embedding",
+        lambda config: config["guidance_encoder"] != "raw",
         "give --guidance_encoder=embedding with it",
     ),
     _Rule(

@@ -10,11 +10,9 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-import recbole.data.dataloader
 from recbole.utils import init_logger, init_seed
 
 from recbole_cfgdiff import data
-from recbole_cfgdiff import model as models
 from recbole_cfgdiff.compat import complete_message
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 from recbole_cfgdiff.files import errors_name
@@ -118,18 +116,9 @@ def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None
 def load_data(config: Config) -> tuple[Any, Any, Any, Any]:
     """The data set and its training, validation and test loader."""
     dataset = data.create_dataset(config)
-    loaders = data.data_preparation(config, dataset, _train_loader(config.model_class))
+    loaders = data.data_preparation(config, dataset, getattr(config.model_class, "train_loader", None))
     keep_or_check(config, loaders)
     return (dataset, *loaders)
-
-
-def _train_loader(model_class: type) -> type | None:
-    """The training loader of models that RecBole's own table of loaders does not have, or has for another model."""
-    if issubclass(model_class, models.DiffRec):
-        return data.UserDataLoader
-    if issubclass(model_class, models.RecBoleDiffRec):
-        return recbole.data.dataloader.UserDataLoader
-    return None
 
 
 def make_trainer(config: Config, train_data: Any) -> Any:
