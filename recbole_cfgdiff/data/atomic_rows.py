@@ -203,18 +203,53 @@ def add_rows(file: TextIO, layout: Layout) -> int:
     """
     n_rows = 0
     for first_line, n_lines, text in _blocks(file, layout.path):
-        rows, wrong = _split(text, layout.separator, first_line, n_lines)
-        lines: Sequence[int] = range(len(rows))
-        if set(map(len, rows)) != {len(layout.names)} or not all(map(any, rows)):
-            rows, lines, uneven = _made_even(rows, layout)
-            wrong = uneven or wrong
-        n_rows += sum(row[0] is not None for row in rows)
-        problems = [column.add(list(map(itemgetter(index), rows))) for index, column in layout.columns.items()]
-        found = [(lines[row], told) for row, told in filter(None, problems)]
-        if found or wrong:
-            row, told = min([*found, *filter(None, [wrong])], key=itemgetter(0))
+        rows = _plain_rows(text, layout, n_lines) or _rows(text, layout, first_line, n_lines)
+        n_rows += rows.n_rows
+        problems = [column.add(texts) for column, texts in zip(layout.columns.values(), rows.columns)]
+        found = [(rows.lines[row], told) for row, told in filter(None, problems)]
+        if found or rows.wrong:
+            row, told = min([*found, *filter(None, [rows.wrong])], key=itemgetter(0))
             raise malformed(layout.path, first_line + row, told)
     return n_rows
+
+
+class _Rows(NamedTuple):
+    """The rows of a block.
+
+    Attributes:
+        columns: texts of those that are loaded.
+        lines: of each row, which line of the block it is.
+        n_rows: how many rows have a field.
+        wrong: the line behind them that is wrong.
+    """
+
+    columns: list[list]
+    lines: Sequence[int]
+    n_rows: int
+    wrong: _Problem = None
+
+
+def _plain_rows(text: str, layout: Layout, n_lines: int) -> _Rows | None:
+    """Of lines without quotes, each with a field for each column, by one split, which is several times as fast; None
+    where there are others."""
+    separator, width = layout.separator, len(layout.names)
+    blank = separator * (width - 1)
+    is_plain = len(separator) == 1 and separator.isascii() and width > 1 and text.endswith("\n")
+    if not is_plain or '"' in text or "\r" in text or text.startswith(f"{blank}\n") or f"\n{blank}\n" in text:
+        return None
+    octets = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    ends = octets[(octets == ord(separator)) | (octets == ord("\n"))] == ord("\n")
+    if len(ends) != width * n_lines or not ends[width - 1 :: width].all():
+        return None
+    fields = text.replace("\n", separator).split(separator)
+    return _Rows([fields[index:-1:width] for index in layout.columns], range(n_lines), n_lines)
+
+
+def _rows(text: str, layout: Layout, first_line: int, n_lines: int) -> _Rows:
+    rows, wrong = _split(text, layout.separator, first_line, n_lines)
+    even, lines, uneven = _made_even(rows, layout)
+    columns = [list(map(itemgetter(index), even)) for index in layout.columns]
+    return _Rows(columns, lines, sum(row[0] is not None for row in even), uneven or wrong)
 
 
 def _blocks(file: TextIO, path: Path) -> Iterator[tuple[int, int, str]]:
