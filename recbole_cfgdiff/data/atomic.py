@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import recbole.data.dataset
 from recbole.data.dataset import KnowledgeBasedDataset
-from recbole.utils import FeatureType, ModelType
+from recbole.utils import FeatureType, ModelType, argument_list
 
 from recbole_cfgdiff.data.atomic_data import AtomicData, Table
 from recbole_cfgdiff.data.atomic_rows import (
@@ -38,20 +38,6 @@ from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 
 _TYPES = {kind.value for kind in FeatureType}
 _SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
-_IDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "ENTITY_ID_FIELD", "HEAD_ENTITY_ID_FIELD", "RELATION_ID_FIELD")
-_READING = (
-    *_IDS,
-    "TAIL_ENTITY_ID_FIELD",
-    "TIME_FIELD",
-    "LABEL_FIELD",
-    "benchmark_filename",
-    "load_col",
-    "unload_col",
-    "additional_feat_suffix",
-    "field_separator",
-    "seq_separator",
-    "encoding",
-)
 
 
 class AtomicFile(NamedTuple):
@@ -97,7 +83,7 @@ def read_atomic_files(config: Any) -> AtomicData:
 
 def reading_of(config: Any) -> str:
     """The options by which files are read and checked; data that was read by the same can be taken."""
-    options = {name: config[name] for name in _READING}
+    options = {name: config[name] for name in (*argument_list.dataset_arguments, "encoding")}
     where = str(Path(config["data_path"]).resolve())
     return json.dumps([where, options, _loads_knowledge(config), _is_labeled(config)], sort_keys=True, default=str)
 
