@@ -30,7 +30,7 @@ def seconds(checkout: Path, *arguments: str) -> float:
     """Of Python with these arguments, the package being that of a checkout."""
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     started = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, "-W", "ignore", *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - started
 
 

@@ -296,8 +296,8 @@ def _end_with_parent() -> None:
 
 
 def main(folder: Path, output: Path) -> int:
-    """Do the run of ``folder``, in that of the experiment, and write its record; the exit status is 0 also of a run that
-    failed on its own."""
+    """Do the run of ``folder``, in that of the experiment, and write its record; the exit status is 0 also of a run
+    that failed on its own."""
     _end_with_parent()
     silence_recbole_deprecations()
     run, note, told_at = read_spec(folder), "", 0.0
