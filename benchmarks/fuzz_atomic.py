@@ -17,7 +17,8 @@ from typing import Any
 from unittest import mock
 
 from recbole_cfgdiff.commands.cli import main
-from recbole_cfgdiff.runs import prepare, single
+from recbole_cfgdiff.runs import prepare
+from recbole_cfgdiff.runs.single import Prepared
 
 MODELS = ("Pop", "DiffRec", "CFGDiffRec", "BPR", "EASE", "SASRec")
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
@@ -254,7 +255,7 @@ def _run(
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         mock.patch.object(prepare, "init_logger"),
-        mock.patch.object(single.Prepared, "fit_and_test", no_training),
+        mock.patch.object(Prepared, "fit_and_test", no_training),
     ):
         try:
             status = main(["run", *arguments])

@@ -14,6 +14,7 @@ from recbole.utils import init_logger, init_seed
 
 from recbole_cfgdiff import data
 from recbole_cfgdiff.compat import complete_message
+from recbole_cfgdiff.data.atomic_data import AtomicData
 from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
 from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.overlay import checkpoint
@@ -39,13 +40,14 @@ def prepare(
     return prepare_config(configure(model, dataset, config_file_list, dict(config_dict or {})))
 
 
-def prepare_config(config: Config) -> Prepared:
+def prepare_config(config: Config, known: AtomicData | None = None) -> Prepared:
+    """As ``prepare``; ``known`` as of ``data.create_dataset``."""
     data.download_if_missing(config)  # before the log begins: an unknown name would drown in the options
     init_seed(config["seed"], config["reproducibility"])
     open_log(config)
     logger = getLogger()
     # First in the log: which rows are left out, and why.
-    dataset_, train_data, valid_data, test_data = load_data(config)
+    dataset_, train_data, valid_data, test_data = load_data(config, known)
     logger.info(config)
     logger.info(dataset_)
     started = time.perf_counter()
@@ -113,9 +115,9 @@ def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None
     return Config(state["model"], state["dataset"], config_dict={**as_they_are(options), **(changes or {})})
 
 
-def load_data(config: Config) -> tuple[Any, Any, Any, Any]:
-    """The data set and its training, validation and test loader."""
-    dataset = data.create_dataset(config)
+def load_data(config: Config, known: AtomicData | None = None) -> tuple[Any, Any, Any, Any]:
+    """The data set and its training, validation and test loader. Arguments as of ``data.create_dataset``."""
+    dataset = data.create_dataset(config, known)
     loaders = data.data_preparation(config, dataset, getattr(config.model_class, "train_loader", None))
     keep_or_check(config, loaders)
     return (dataset, *loaders)

@@ -13,8 +13,6 @@ from typing import Any
 import yaml
 from recbole.utils import ModelType
 
-from recbole_cfgdiff.data import loading
-from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.escape import file_name, one_line
@@ -26,6 +24,7 @@ from recbole_cfgdiff.overlay.config import Config, resolve_model
 from recbole_cfgdiff.overlay.options import HYPERPARAMETERS, OPTIONS, SAME_FOR_ALL_MODELS, SURROUNDINGS
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read, options_without_effect
 from recbole_cfgdiff.properties import find_config_file
+from recbole_cfgdiff.runs.data_sets import DataSets
 
 FIRST_SEED = 2020
 
@@ -103,6 +102,7 @@ def make_runs(
     config_files: Sequence[str] = (),
     options: dict[str, Any] | None = None,
     guidance_scales: Sequence[float] = (),
+    data_sets: DataSets | None = None,
 ) -> list[Run]:
     """All runs of an experiment, seed by seed, so that a first complete table is there early.
 
@@ -113,12 +113,13 @@ def make_runs(
         config_files: YAML files for all variants, under each variant's own.
         options: options for all variants, over everything else.
         guidance_scales: at which guided models are also evaluated.
+        data_sets: those of the experiment; None reads them for this call.
 
     Raises:
         ConfigError: on a mistake in the above, before anything is run, also if the models would not be tested alike. A
             value that only the model itself checks, when it is made, is found by its run.
     """
-    options = options or {}
+    options, data_sets = options or {}, data_sets or DataSets()
     check_names(datasets, config_files)
     if n_seeds < 1:
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
@@ -135,7 +136,7 @@ def make_runs(
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
         _check_comparable(configs)
         check_all_are_read(list(configs.values()))
-        hashes[dataset] = check_data(config)
+        hashes[dataset] = data_sets.check(config)
     return [
         Run(
             variant.label,
@@ -209,12 +210,6 @@ def _check_different(option: str, names: Iterable[str], hint: str = "") -> None:
 
 def _keys(path: Path) -> set[str]:
     return set(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-
-
-def check_data(config: Config) -> str:
-    """Check the data before anything is run, and before several processes look for it at once; its hash."""
-    loading.check_data(config)
-    return hash_of_data(config)
 
 
 def describe_hyperparameters(config: Config, config_files: Sequence[str], options: Iterable[str]) -> str:

@@ -19,9 +19,10 @@ from recbole_cfgdiff.overlay.config import Config, resolve_model
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
 from recbole_cfgdiff.reporting.outputs import OutputFolder
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.prepare import load_trained
 from recbole_cfgdiff.runs.progress import Progress
-from recbole_cfgdiff.runs.spec import Run, check_data, check_names, options_of
+from recbole_cfgdiff.runs.spec import Run, check_names, options_of
 from recbole_cfgdiff.tuning.algorithms import Search, check_algorithm, make_search
 from recbole_cfgdiff.tuning.ray_trials import Cluster, connected, do_by_ray, import_ray, trials_at_a_time
 from recbole_cfgdiff.tuning.space import Range, boundary_values, read_space
@@ -41,6 +42,7 @@ def tune(
     options: dict[str, Any] | None = None,
     cluster: Cluster | None = None,
     say: Callable[[str], None] = print,
+    data_sets: DataSets | None = None,
 ) -> tuple[float, dict[str, float]]:
     """Search, and leave the best configuration as a YAML file.
 
@@ -55,6 +57,7 @@ def tune(
         options: options over everything but the searched parameters.
         cluster: where Ray does several trials at a time; None does one after another here.
         say: called with a line for each trial, then with the result.
+        data_sets: those that were read; None reads them for this search.
 
     Returns:
         the validation score of the best trial, and its test metrics.
@@ -65,11 +68,12 @@ def tune(
     """
     if cluster:
         import_ray()
-    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
+    data_sets = data_sets or DataSets()
+    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options, data_sets)
     # Ray's table of trials, unlike our records, knows nothing of the data.
     tool = {"tool": "ray", "data_hash": plan.data_hash} if cluster else {"tool": "hyperopt"}
     identity = {**plan.identity, **tool}
-    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
+    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity), data_sets.kept(output):
         config = plan.config
         jobs = trials_at_a_time(cluster) if cluster else 1
         progress = Progress([f"{config['model']} on {config['dataset']}"] * plan.max_evals, jobs, say)
@@ -112,6 +116,7 @@ def plan_search(
     max_evals: int | None = None,
     config_files: Sequence[str] = (),
     options: dict[str, Any] | None = None,
+    data_sets: DataSets | None = None,
 ) -> Plan:
     """Everything of ``tune`` up to its first trial. Arguments as there.
 
@@ -134,7 +139,7 @@ def plan_search(
         n_values = [len(boundary_values(parameter)) for parameter in space.values()]
         max_evals = math.prod(n_values) if algorithm == "exhaustive" else 20
     search = make_search(space, algorithm, config["seed"])
-    data_hash = check_data(config)
+    data_hash = (data_sets or DataSets()).check(config)
     identity = {
         "command": "tune",
         "model": config["model"],
