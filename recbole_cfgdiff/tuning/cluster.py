@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -61,6 +62,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one announces itself even if it is to be silent
     ray = import_ray()
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of trials, which their error.txt has too
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
         os.environ["PYTHONPATH"] = search_path()

@@ -149,7 +149,7 @@ def _train(config: dict[str, Any], left: dict[int, _Files]) -> None:
     # RecBole makes those accelerators visible that gpu_id names, which may be another trial's.
     options = {**config["run"]["options"], "gpu_id": ",".join(map(str, ray.get_gpu_ids()))}
     run = Run(**{**config["run"], "options": options})
-    folder = Path(tune.get_context().get_trial_dir()) / "run"
+    folder = Path("run").resolve()  # below the trial's working folder, of which Ray copies nothing but checkpoints
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if (checkpoint := tune.get_checkpoint()) is not None:
