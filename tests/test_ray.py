@@ -170,6 +170,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(tiny):
     ("arguments", "message"),
     [
         (["--address=127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
+        (["--address=127.0.0.1:99999"], "nothing answers at 127.0.0.1:99999"),
         (["--address=somewhere"], "expected HOST:PORT or auto"),
         (["--address=ray://127.0.0.1:1"], "expected HOST:PORT or auto"),
         (["--address=auto"], "no Ray cluster at auto"),

@@ -1,8 +1,14 @@
 """Search spaces and the search."""
 
+import errno
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +184,33 @@ def test_a_search_goes_on_wherever_a_kill_cut_its_file_off(algorithm):
             assert search.next() == (place + 1, unbroken[place])
             search.report(place + 1, outcomes[place])
         assert [each.parameters for each in open_study(algorithm, space).finished] == unbroken
+
+
+@contextmanager
+def files_of_at_most(size):
+    """What is written beyond it is refused, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", range(700, 2900, 300))
+def test_a_full_disk_names_the_file_and_the_search_goes_on_once_there_is_room(size):
+    unbroken = suggested("random", [0.5, 0.2, 0.4], MIXED)
+    Path("study.journal").unlink()
+    with files_of_at_most(size), pytest.raises(OSError, match=r"study\.journal") as refused:
+        search = open_study("random", MIXED)
+        while True:
+            number, _ = search.next()
+            search.report(number, ended(0.5))
+    assert refused.value.errno == errno.EFBIG and Path("study.journal").stat().st_size == size
+    search = open_study("random", MIXED)
+    known = [each.parameters for each in search.finished]
+    assert [*known, *(search.next()[1] for _ in range(3 - len(known)))] == unbroken
 
 
 def edited(**changes):
@@ -386,6 +419,38 @@ def test_a_search_goes_on_where_it_was_interrupted(tiny):
     assert again["best_valid_score"] == score
     assert again["test_result"] == pytest.approx(test)
     assert {path.suffix for path in Path("out").glob("trials.*")} == {".csv", ".png", ".pdf"}
+
+
+def test_a_search_that_is_killed_in_a_trial_goes_on_in_it(tiny):
+    space_file("learning_rate loguniform -6,-5\n")
+    command = [sys.executable, "-m", "recbole_cfgdiff", "tune", "--model=DiffRec", "--dataset=tiny", "--max_evals=2"]
+    command += ["--params_file=space.hyper", "--algo=random", "--output=out", "--epochs=150", "--stopping_step=1000"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    curve = Path("out/runs/tiny/trial-002/2020/curve.csv")
+    deadline = time.monotonic() + 300
+    while not (curve.is_file() and len(curve.read_text().splitlines()) > 20) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    before, begun = pd.read_csv("out/trials.csv"), pd.read_csv(curve)
+    subprocess.run(command, capture_output=True, check=True)
+    trials = pd.read_csv("out/trials.csv")
+    assert list(trials["trial"]) == [1, 2] and trials.iloc[:1].equals(before)
+    whole = pd.read_csv(curve)
+    assert len(whole) == 150 and whole.iloc[: len(begun) - 2].equals(begun.iloc[:-2])  # seconds, too: not done again
+    unbroken = [*command[:-3], "--output=unbroken", *command[-2:]]
+    subprocess.run(unbroken, capture_output=True, check=True)
+    compared = ["trial", "learning_rate", "status", "valid_score", "epochs"]
+    assert pd.read_csv("unbroken/trials.csv")[compared].equals(trials[compared])
+
+
+def test_a_search_by_what_came_before_optuna_is_another_search(tiny, planted):
+    path = space_file("steps choice [5, 6]\n")
+    tune("DiffRec", tiny, Path("out"), path, "exhaustive")
+    identity = json.loads(Path("out/experiment.json").read_text())
+    Path("out/experiment.json").write_text(json.dumps({**identity, "tool": "hyperopt"}))
+    with pytest.raises(ConfigError, match="with tool hyperopt instead of optuna; choose another folder"):
+        tune("DiffRec", tiny, Path("out"), path, "exhaustive")
 
 
 @pytest.mark.parametrize(

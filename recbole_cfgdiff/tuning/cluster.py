@@ -105,7 +105,7 @@ def _check_reachable(address: str) -> None:
         raise ConfigError(f"address: expected HOST:PORT or auto, got {address}")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise ConfigError(f"address: nothing answers at {address}: {error}") from error
     import grpc
 
