@@ -20,7 +20,7 @@ from recbole_cfgdiff.commands import cli
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.properties import PROPERTIES
-from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.quick_start import objective_function, run
 from recbole_cfgdiff.tuning import trials as trials_module
 from recbole_cfgdiff.tuning import tune as module
 from recbole_cfgdiff.tuning.algorithms import check_can_search
@@ -275,6 +275,16 @@ def test_another_file_than_a_study_is_told(content):
     assert not Path("ran").exists()
 
 
+@pytest.mark.parametrize("state", [1, 2, 4])
+def test_a_trial_that_lacks_parameters_has_come_to_nothing(state):
+    suggested("bayes", [0.1, 0.2], CHOICES)
+    lines = Path("study.journal").read_text().splitlines(keepends=True)
+    new = next(json.loads(line) for line in lines if "datetime_start" in line)
+    Path("study.journal").write_text("".join([*lines, json.dumps({**new, "state": state, "value": 9.0}), "\n"]))
+    with pytest.raises(ConfigError, match="lacks parameters"):
+        open_study("bayes", CHOICES)
+
+
 def test_a_link_is_no_study():
     suggested("random", [0.1])
     Path("study.journal").rename("elsewhere")
@@ -499,6 +509,17 @@ def test_recboles_own_reader_reads_the_shipped_spaces(path):
     from recbole.trainer.hyper_tuning import HyperTuning
 
     assert set(HyperTuning._build_space_from_file(path)) == set(read_space(path))
+
+
+def test_recboles_own_search_calls_our_objective_function(tiny):
+    pytest.importorskip("hyperopt", reason="RecBole's HyperTuning needs it")
+    from recbole.trainer.hyper_tuning import HyperTuning
+
+    Path("fixed.yaml").write_text("model: DiffRec\ndataset: tiny\nepochs: 1\nstate: ERROR\n")
+    path = space_file("steps choice [5, 6]\n")
+    search = HyperTuning(objective_function, params_file=path, fixed_config_file_list=["fixed.yaml"])
+    search.run()
+    assert search.best_params["steps"] in (5, 6) and len(search.params2result) == 2
 
 
 def test_a_model_without_a_shipped_space_needs_one(tiny):

@@ -30,7 +30,7 @@ _DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, Recursi
 
 
 class Finished(NamedTuple):
-    """A trial that is over, with what came of it, as of ``trials.outcome``."""
+    """A trial that is over, with what came of it, as of ``trials.outcome_of``."""
 
     number: int
     parameters: dict[str, Any]
@@ -70,7 +70,7 @@ class Study:
                 self._study = _open(path, StudyDirection.MAXIMIZE if bigger else StudyDirection.MINIMIZE)
                 outcomes = self._check()
             except _DAMAGE as error:
-                told = " ".join(f"{type(error).__name__}: {error}".split())
+                told = one_line(f"{type(error).__name__}: {error}")[:300]
                 advice = "remove it to start the search from the beginning"
                 raise ConfigError(f"{path}: damaged: {told}; {advice}") from error
             self._mend(outcomes)
@@ -97,7 +97,7 @@ class Study:
         return number, self._parameters(self._numbered()[number])
 
     def report(self, number: int, outcome: dict[str, Any]) -> None:
-        """What came of a trial, as of ``trials.outcome``."""
+        """What came of a trial, as of ``trials.outcome_of``."""
         with errors_name(self._path):
             self._study.set_user_attr(str(number), outcome)
             self._tell(self._numbered()[number], outcome)
@@ -189,6 +189,8 @@ def _check_parameters(trial: FrozenTrial, expected: dict[str, Any]) -> None:
     """
     if not trial.distributions.items() <= expected.items():
         raise ValueError(f"trial {trial.number} is of other parameters")
+    if len(trial.params) < len(expected) and trial.state not in (TrialState.RUNNING, TrialState.FAIL):
+        raise ValueError(f"trial {trial.number} lacks parameters")
     if not all(type(value) in (int, float) for value in trial.params.values()):
         raise ValueError(f"trial {trial.number} has parameters that are no numbers")
     optuna.create_trial(params=trial.params, distributions=trial.distributions, value=0.0)  # within their ranges
