@@ -22,7 +22,7 @@ from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_i
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
 _NOT_FOR_GIVEN_SPLITS = (
     "val_interval",
@@ -58,7 +58,7 @@ def create_dataset(config: Any) -> Any:
         ConfigError: as ``check_data``; or if the data is filtered to nothing.
     """
     check_data(config)
-    with reported_as_config_error(f"data set {config['dataset']}"), mended_filters():
+    with mended_filters(), reported_if_raised_by_recbole(f"data set {config['dataset']}"):
         dataset = _dataset_class(config)(config)
     if dataset.time_field in dataset.inter_feat:
         if config["benchmark_filename"] is not None or config["eval_args"]["order"] == "TO":
@@ -158,7 +158,7 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
     """
     mended = replaced(Dataset, time_based_split=split_by_exact_time)
-    with reported_as_config_error(f"data set {config['dataset']}"), users_may_have_all_items(), mended:
+    with users_may_have_all_items(), mended:
         prepare = make_sequence_loaders if needs_sequences(config) else _make_loaders
         train_data, valid_data, test_data = prepare(config, dataset)
         if train_loader is not None:
@@ -184,7 +184,8 @@ def _make_loaders(config: Any, dataset: Any) -> Any:
     asked = {name: config[name] for name in ("save_dataloaders", "dataloaders_save_path")}
     config["save_dataloaders"], config["dataloaders_save_path"] = False, str(Path(os.devnull) / "none")
     try:
-        return recbole.data.data_preparation(config, dataset)
+        with reported_if_raised_by_recbole(f"data set {config['dataset']}"):
+            return recbole.data.data_preparation(config, dataset)
     finally:
         for name, value in asked.items():
             config[name] = value

@@ -317,14 +317,17 @@ def _read_histories(config: Any, dataset: Any) -> Histories:
 
 
 def _read_schedule(config: Any, mean_type: str) -> diffusion.NoiseSchedule:
-    betas = diffusion.make_betas(
-        noise_schedule=read_choice(config, "noise_schedule", NOISE_SCHEDULES),
-        steps=read_integer(config, "steps", minimum=1),
-        noise_scale=read_number(config, "noise_scale", 0),
-        noise_min=read_number(config, "noise_min", 0),
-        noise_max=read_number(config, "noise_max", 0),
-        beta_fixed=read_flag(config, "beta_fixed"),
-    )
+    try:
+        betas = diffusion.make_betas(
+            noise_schedule=read_choice(config, "noise_schedule", NOISE_SCHEDULES),
+            steps=read_integer(config, "steps", minimum=1),
+            noise_scale=read_number(config, "noise_scale", 0),
+            noise_min=read_number(config, "noise_min", 0),
+            noise_max=read_number(config, "noise_max", 0),
+            beta_fixed=read_flag(config, "beta_fixed"),
+        )
+    except ValueError as error:  # the values that do not go together
+        raise ConfigError(str(error)) from error
     schedule = diffusion.NoiseSchedule(betas)
     if mean_type == "eps" and not math.isfinite(float(1 / schedule.alphas_cumprod[-1])):
         raise ConfigError("betas out of range: with mean_type eps every beta must be below 1, or x_0 is lost")

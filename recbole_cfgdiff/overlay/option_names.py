@@ -56,7 +56,7 @@ def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
         raise _unknown("option", sorted(unknown), general)
     eval_args = options.get("eval_args")
     if isinstance(eval_args, dict) and set(eval_args) - _EVAL_ARGS:
-        raise _unknown("key of eval_args:", sorted(set(eval_args) - _EVAL_ARGS), _EVAL_ARGS)
+        raise _unknown("key of eval_args:", sorted(map(str, set(eval_args) - _EVAL_ARGS)), _EVAL_ARGS)
     return sorted(foreign)
 
 
