@@ -1,12 +1,46 @@
-"""The wheel carries all that a run needs."""
+"""What the package requires, and that its wheel carries all that a run needs."""
 
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 CHECKOUT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+OURS = {canonicalize_name(r.name): r for r in map(Requirement, PYPROJECT["project"]["dependencies"])}
+RECBOLES = {canonicalize_name(r.name): r for r in map(Requirement, requires("recbole")) if r.marker is None}
+NOT_IMPORTED = {"ray", "plotly"}  # but for RecBole's own search; see pyproject.toml
+
+
+def test_what_recbole_requires_is_required_here():
+    """RecBole is installed without its requirements, so that each has to stand in ours."""
+    assert RECBOLES.keys() - OURS.keys() == NOT_IMPORTED
+
+
+@pytest.mark.parametrize("name", sorted(RECBOLES.keys() - NOT_IMPORTED))
+def test_our_oldest_version_of_a_requirement_is_one_that_recbole_allows(name):
+    oldest = [specifier.version for specifier in OURS[name].specifier if specifier.operator == ">="]
+    assert oldest and all(version in RECBOLES[name].specifier for version in oldest)
+
+
+def test_constraints_hold_every_requirement_to_one_version_each_python():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    names = {canonicalize_name(Requirement(line).name) for lines in extras.values() for line in lines} | OURS.keys()
+    lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    held = [Requirement(line) for line in lines if not line.startswith("#")]
+    for python in ("3.11", "3.13", "3.14"):
+        environment = {"python_version": python, "python_full_version": f"{python}.0"}
+        here = [canonicalize_name(r.name) for r in held if r.marker is None or r.marker.evaluate(environment)]
+        assert len(here) == len(set(here))
+        assert names - {"recbole-cfgdiff"} <= set(here)
+    assert all(str(r.specifier).startswith("==") for r in held)
 
 
 def test_the_wheel_works_in_an_empty_folder(empty_folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from recbole_cfgdiff.compat import WrongRecBole
 from recbole_cfgdiff.runs.interrupts import end_at_once
 
 
@@ -14,7 +15,11 @@ def start(main: str) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
-    from recbole_cfgdiff.commands import cli
+    try:
+        from recbole_cfgdiff.commands import cli
+    except WrongRecBole as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
     status: int = getattr(cli, main)()
     try:
@@ -22,3 +27,8 @@ def start(main: str) -> int:
     except OSError:  # told by then; Python would try again at the end, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
+
+
+def console() -> int:
+    """The console script ``recbole-cfgdiff``; the exit status."""
+    return start("main")

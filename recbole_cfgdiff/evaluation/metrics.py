@@ -14,7 +14,6 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import TailPercentage
 from recbole.evaluator.register import metrics_dict
 
-from recbole_cfgdiff.compat import restore_numpy_names
 from recbole_cfgdiff.evaluation.rankings import Ranking
 
 BEYOND_ACCURACY = ("ItemCoverage", "AveragePopularity", "TailPercentage", "GiniIndex", "ShannonEntropy")
@@ -51,7 +50,6 @@ def user_metrics(ranking: Ranking, metrics: Sequence[str]) -> pd.DataFrame:
 
 def _values_by_length(name: str, struct: DataStruct, longest: int) -> np.ndarray:
     """A metric of each ranking for lists of 1, 2, ... ``longest`` items, which RecBole averages over the rankings."""
-    restore_numpy_names()
     calculator = metrics_dict[name](_Options(topk=[longest]))
     calculator.topk_result = lambda _, values: values
     return calculator.calculate_metric(struct)

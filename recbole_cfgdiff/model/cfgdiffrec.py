@@ -12,6 +12,7 @@ from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
 from recbole_cfgdiff.model.diffrec import DiffRec
+from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_numbers
 
 
@@ -25,6 +26,8 @@ class CFGDiffRec(DiffRec):
     Hyperparameters beside DiffRec's: ``p_uncond``, ``guidance_scale``, ``guidance_scales``, ``guidance_encoder``,
     ``guidance_embedding_size``, ``time_embedding``; ``properties/model/CFGDiffRec.yaml`` explains each.
     """
+
+    hyperparameters_class = CFGDiffRecHyperparameters
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

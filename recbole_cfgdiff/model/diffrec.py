@@ -19,6 +19,7 @@ from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
 from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model.hyperparameters import DiffRecHyperparameters
 from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_scale, read_sizes
 
 # Of histories whose weights are all 0, for an automatic scale that is a number.
@@ -43,6 +44,7 @@ class DiffRec(GeneralRecommender):
     """
 
     input_type = InputType.LISTWISE
+    hyperparameters_class = DiffRecHyperparameters
     loss_weights: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:

@@ -13,6 +13,7 @@ from recbole_cfgdiff.data.histories import trained_pairs, trained_users
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
+from recbole_cfgdiff.model.hyperparameters import ForwardCFGDiffRecHyperparameters
 from recbole_cfgdiff.model.options import read_choice, read_number, read_numbers
 
 # How many shares, evenly from cut_min to cut_max, stand for all of them in the mean size of a future.
@@ -35,6 +36,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
         ConfigError: on a hyperparameter out of its range, or if the data set has no times.
     """
 
+    hyperparameters_class = ForwardCFGDiffRecHyperparameters
     root_item_weights: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:

@@ -1,0 +1,302 @@
+"""The models' hyperparameters: a row each, read and checked before a network is built.
+
+Defaults are RecBole's DiffRec's where no other source is named. Sources: [DDPM] Ho et al. 2020. [DiffRec] Wang et al.
+2023. [paper] Buchanan, Gauch & Mai. [CFG] Ho & Salimans 2022. [EDM] Karras et al. 2022. ``properties/model/`` repeats
+the rows as YAML; ``yaml_lines`` writes its lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
+from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
+from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.options import AutoOrNumber, Choice, Flag, Integer, Kind, Number, Numbers, Sizes
+
+Declared = TypeVar("Declared", bound="Hyperparameters")
+
+
+class Row(NamedTuple):
+    """A hyperparameter as it is declared."""
+
+    name: str  # of the option
+    kind: Kind
+    default: Any  # as in a YAML file
+    meaning: str
+    source: str  # empty where the meaning says all there is
+
+    @property
+    def comment(self) -> str:
+        """Meaning and source in a line."""
+        return f"{self.meaning} {self.source}".rstrip()
+
+
+def hyperparameter(default: Any, kind: Kind, meaning: str, *, source: str = "", option: str = "") -> Any:
+    """A field of a class of hyperparameters.
+
+    Args:
+        default: as in a YAML file, such as ``'auto'``.
+        kind: its values.
+        meaning: a sentence or two.
+        source: who chose it, and where that is written.
+        option: its name where a field can't have it, such as ``time-aware``.
+    """
+    return dataclasses.field(
+        default_factory=lambda: default, metadata={"row": Row(option, kind, default, meaning, source)}
+    )
+
+
+def changed(base: type[Hyperparameters], name: str, default: Any, kind: Kind | None = None) -> Any:
+    """The field ``name`` of ``base`` with another default, or of a narrower kind."""
+    row = next(row for field, row in _fields(base) if field == name)
+    return dataclasses.field(
+        default_factory=lambda: default,
+        metadata={"row": row._replace(default=default, kind=kind or row.kind)},
+    )
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Base of the models' hyperparameters. An instance has passed all checks.
+
+    Rules between hyperparameters stand in ``check``.
+
+    Raises:
+        ConfigError: on a value that is not of its kind, or against a rule.
+    """
+
+    @classmethod
+    def read(cls: type[Declared], config: Any) -> Declared:
+        """Those of a configuration, or of another mapping from the options' names.
+
+        Raises:
+            ConfigError: as of the class.
+        """
+        return cls(**{field: config[row.name] for field, row in _fields(cls)})
+
+    def __post_init__(self) -> None:
+        for field, row in _fields(type(self)):
+            object.__setattr__(self, field, row.kind.read(row.name, getattr(self, field)))
+        self.check()
+
+    def check(self) -> None:
+        """Check the rules between hyperparameters.
+
+        Raises:
+            ConfigError: if one is broken.
+        """
+
+
+def rows(declared: type[Hyperparameters]) -> list[Row]:
+    """The rows of a class and of those that it derives from, in the order in which they are declared."""
+    return [row for _, row in _fields(declared)]
+
+
+def _fields(declared: type[Hyperparameters]) -> Iterator[tuple[str, Row]]:
+    """Names of the fields with their rows."""
+    for field in dataclasses.fields(declared):
+        row = field.metadata["row"]
+        yield field.name, row._replace(name=row.name or field.name)
+
+
+def yaml_lines(declared: type[Hyperparameters]) -> dict[str, str]:
+    """The line of each hyperparameter in the YAML file of a model, by name: of those that the class adds, and of those
+    whose default it changes, which are not explained again."""
+    before = {row.name: row for row in rows(declared.__mro__[1])}
+    lines = {}
+    for row in rows(declared):
+        if row.name not in before or before[row.name].default != row.default:
+            comment = row.comment if row.name not in before else ""
+            value = f"{row.name}: {_as_yaml(row.default)}"
+            lines[row.name] = f"{value:<31} # ({_YAML_TYPES[type(row.kind)]}) {comment}".rstrip()
+    return lines
+
+
+_YAML_TYPES: dict[type, str] = {
+    Flag: "bool",
+    Integer: "int",
+    Number: "float",
+    AutoOrNumber: "float or str",
+    Numbers: "list of float",
+    Choice: "str",
+    Sizes: "list of int",
+}
+
+
+def _as_yaml(value: Any) -> str:
+    if value is None:
+        return "~"
+    return repr(value) if isinstance(value, (str, bool)) else json.dumps(value)
+
+
+@dataclass(frozen=True)
+class DiffRecHyperparameters(Hyperparameters):
+    """Of ``DiffRec``."""
+
+    noise_schedule: str = hyperparameter(
+        "linear", Choice(NOISE_SCHEDULES), "How the noise grows over the steps: linear, linear-var, cosine or binomial."
+    )
+    noise_scale: float = hyperparameter(
+        0.001, Number(0), "Factor of noise_min and noise_max; 0: no noise at all.", source="[DiffRec] Eq. 4"
+    )
+    noise_min: float = hyperparameter(
+        0.0005, Number(0), "Lower end of the linear schedules, before scaling.", source="[DiffRec] Eq. 4"
+    )
+    noise_max: float = hyperparameter(
+        0.005, Number(0), "Upper end of the linear schedules, before scaling.", source="[DiffRec] Eq. 4"
+    )
+    beta_fixed: bool = hyperparameter(True, Flag(), "Fix the first step's variance at 1e-5, against overfitting.")
+    steps: int = hyperparameter(5, Integer(1), "Number of diffusion steps T, at least 1.")
+    mean_type: str = hyperparameter(
+        "x0",
+        Choice(MEAN_TYPES),
+        "What the network predicts: x0 (the clean history) or eps (the noise).",
+        source="[DDPM]",
+    )
+    sampling_steps: int = hyperparameter(
+        0, Integer(0), "Noise the history for so many steps before inference; 0: start from it as it is."
+    )
+    sampling_noise: bool = hyperparameter(
+        False, Flag(), "Draw from the posterior at each step of inference instead of taking its mean."
+    )
+    reweight: bool = hyperparameter(
+        True, Flag(), "Weight the loss of each step as the likelihood does.", source="[DiffRec] Eq. 11, 12"
+    )
+    history_num_per_term: int = hyperparameter(
+        10, Integer(1), "Latest losses of each step that its sampling probability is computed from."
+    )
+    dims_dnn: list[int] = hyperparameter([300], Sizes(), "Widths of the hidden layers.")
+    embedding_size: int = hyperparameter(10, Integer(1), "Width of the step's embedding.")
+    mlp_act_func: str = hyperparameter(
+        "tanh", Choice(ACTIVATIONS), "Activation of the hidden layers: tanh, sigmoid, relu, leakyrelu or none."
+    )
+    norm: bool = hyperparameter(False, Flag(), "L2-normalise the denoiser's input.")
+    dropout_prob: float = hyperparameter(
+        0.5, Number(0, 1), "Dropout on the denoiser's input; fixed at 0.5 in RecBole's DiffRec."
+    )
+    input_scale: float | None = hyperparameter(
+        1.0,
+        AutoOrNumber(),
+        "Factor of the input; auto: gives it length 1.",
+        source="docs/method.md, 'Sizes'; after [EDM] Eq. 7",
+    )
+    output_scale: float | None = hyperparameter(
+        1.0,
+        AutoOrNumber(),
+        "Factor of the output layer; auto: the size of its target.",
+        source="docs/method.md, 'Sizes'; after [EDM] Eq. 7, 8",
+    )
+    torch_compile: bool = hyperparameter(
+        False,
+        Flag(),
+        "Compile the denoiser's training step by torch.compile; needs a C++ compiler.",
+        source="Ours",
+    )
+    time_aware: bool = hyperparameter(
+        False, Flag(), "Weight a history's items by recency.", source="[DiffRec] Sec. 3.3", option="time-aware"
+    )
+    w_max: float = hyperparameter(1, Number(0), "Weight of the latest item.")
+    w_min: float = hyperparameter(0.1, Number(0), "Weight of the earliest item.")
+
+    def check(self) -> None:
+        """As of any."""
+        if self.sampling_steps > self.steps:
+            raise ConfigError(f"sampling_steps: expected at most steps ({self.steps}), got {self.sampling_steps}")
+        if self.mean_type == "eps" and self.output_scale not in (None, 1):
+            raise ConfigError(
+                f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {self.output_scale:g}"
+            )
+
+
+@dataclass(frozen=True)
+class CFGDiffRecHyperparameters(DiffRecHyperparameters):
+    """Of ``CFGDiffRec``."""
+
+    p_uncond: float = hyperparameter(
+        0.2, Number(0, 1), "Share of the users trained without guidance, in [0, 1].", source="[paper] Sec. V"
+    )
+    guidance_scale: float = hyperparameter(
+        1.0,
+        Number(),
+        "0: unguided scores, 1: guided, above 1: extrapolated.",
+        source="[CFG] Eq. 6, w + 1; chosen in docs/guidance_scale.md",
+    )
+    guidance_scales: list[float] = hyperparameter(
+        None,
+        Numbers(),
+        "After training, guidance_scale becomes the one of these, or itself, with the best validation metric; ~: no "
+        "choice.",
+        source="Ours",
+    )
+    guidance_encoder: str = hyperparameter(
+        "embedding",
+        Choice(GUIDANCE_ENCODERS),
+        "raw: the normalised history, concatenated; embedding: two smaller linear layers first.",
+        source="[paper] Sec. III-B, IV-B; chosen in docs/guidance_encoder.md",
+    )
+    guidance_embedding_size: int = hyperparameter(
+        100, Integer(1), "Width of those layers; not given in the paper.", source="Ours"
+    )
+    time_embedding: bool = hyperparameter(True, Flag(), "Tell the denoiser the step.")
+
+
+@dataclass(frozen=True)
+class ForwardCFGDiffRecHyperparameters(CFGDiffRecHyperparameters):
+    """Of ``ForwardCFGDiffRec``; docs/method.md derives and measures them."""
+
+    cut_min: float = hyperparameter(
+        0.5, Number(0, 1), "Least share of a history that is the past, which guides, in [0, 1]."
+    )
+    cut_max: float = hyperparameter(
+        0.95, Number(0, 1), "Largest share, in [cut_min, 1]; the rest is the future, which is diffused."
+    )
+    p_shuffle: float = hyperparameter(
+        0.2,
+        Number(0, 1),
+        "Probability, for each user of each batch, that the history is put into random order before the cut.",
+    )
+    recency_powers: list[float] = hyperparameter(
+        [0.5, 1.5],
+        Numbers(),
+        "For each r the guidance holds the past once, its d-th latest item weighted by d^-r.",
+    )
+    user_weight_power: float = hyperparameter(
+        0.5, Number(0), "Weight of a user with m items in the future: m^-user_weight_power."
+    )
+    item_weight_power: float = hyperparameter(
+        0.3, Number(0), "Weight of an item with c interactions: (c / mean c)^-item_weight_power."
+    )
+    ema_decay: float = hyperparameter(
+        0.99, Number(0, 1), "Scores come from the weights' moving average, of this decay a step; 0: no average."
+    )
+
+    p_uncond: float = changed(CFGDiffRecHyperparameters, "p_uncond", 0.05)
+    guidance_encoder: str = changed(CFGDiffRecHyperparameters, "guidance_encoder", "raw")
+    # Much noise in all steps but the first, so that the guidance has to tell what x_t does not.
+    noise_schedule: str = changed(DiffRecHyperparameters, "noise_schedule", "linear-var")
+    noise_scale: float = changed(DiffRecHyperparameters, "noise_scale", 1)
+    noise_min: float = changed(DiffRecHyperparameters, "noise_min", 0.1)
+    noise_max: float = changed(DiffRecHyperparameters, "noise_max", 0.999)
+    reweight: bool = changed(DiffRecHyperparameters, "reweight", False)
+    dims_dnn: list[int] = changed(DiffRecHyperparameters, "dims_dnn", [1000])
+    dropout_prob: float = changed(DiffRecHyperparameters, "dropout_prob", 0.0)
+    input_scale: float | None = changed(DiffRecHyperparameters, "input_scale", "auto")
+    output_scale: float | None = changed(DiffRecHyperparameters, "output_scale", "auto")
+    # The mean of the noise says nothing of the noise, so that there is nothing to start from with eps.
+    mean_type: str = changed(DiffRecHyperparameters, "mean_type", "x0", Choice(("x0",)))
+    sampling_steps: int = changed(DiffRecHyperparameters, "sampling_steps", 0, Choice((0,)))
+
+    def check(self) -> None:
+        """As of any."""
+        super().check()
+        if self.time_aware:
+            raise ConfigError("time-aware: recency_powers weight the past by recency here; set time-aware to False")
+        Number(self.cut_min, 1).read("cut_max", self.cut_max)
+        if not self.recency_powers:
+            raise ConfigError("recency_powers: expected at least one number, such as [0.5]")
