@@ -1,4 +1,10 @@
-"""Errors whose message is meant for the user, without a traceback."""
+"""The known errors, whose message is one line for the user; ``--debug`` shows their traceback too.
+
+Known are ConfigError, TrainingError, what the machine refuses (``describe_refusal``) and signals. RecBole checks little
+of what it is given, so what it raises itself before training is taken for a mistake in the options or the data, too
+(``reported_if_raised_by_recbole``). Any other exception is a bug, here or in a model of one's own, and ends in Python's
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +28,10 @@ _REFUSALS = {
 
 class ConfigError(ValueError):
     """A mistake in the options or in the data: what was wrong, where, and what to do. The command line exits 2."""
+
+
+class RecBoleFailure(ConfigError):
+    """What RecBole itself raised on the options or the data, which is its cause."""
 
 
 class TrainingError(RuntimeError):
@@ -54,12 +64,11 @@ _BELOW_US = {"recbole", "torch", "numpy", "scipy", "pandas", "sklearn", *sys.std
 
 @contextmanager
 def reported_if_raised_by_recbole(where: str) -> Iterator[None]:
-    """Turn what RecBole itself raises, called from inside, into a ConfigError that says ``where``.
+    """Turn what RecBole itself raises, called from inside, into a RecBoleFailure that says ``where``.
 
-    RecBole checks few options: a wrong value, or data that does not fit it, fails in whatever operation meets it first,
-    by any exception. So before training, what RecBole's own code raises is reported as a mistake in the options or in
-    the data, with RecBole's place for it. Where code of ours, or of a model that is not RecBole's, took part, the
-    exception is a bug until that code checks the value (by a ConfigError), and keeps its traceback.
+    A wrong value, or data that does not fit it, fails in whatever operation of RecBole's meets it first, by any
+    exception. Where code of ours, or of a model that is not RecBole's, lies between the call and what is raised, that
+    code has to check the value (by a ConfigError): the exception is a bug of it, and passes as it is.
     """
     try:
         yield
@@ -68,12 +77,17 @@ def reported_if_raised_by_recbole(where: str) -> Iterator[None]:
         # The first two frames are this one and the one that calls RecBole.
         frames = [(frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)]
         packages = [module.partition(".")[0] for module, _ in frames[2:]]
-        if isinstance(error, ConfigError) or is_refusal or packages[:1] != ["recbole"] or not _BELOW_US.issuperset(packages):
+        if (
+            isinstance(error, ConfigError)
+            or is_refusal
+            or packages[:1] != ["recbole"]
+            or not _BELOW_US.issuperset(packages)
+        ):
             raise
         module, line = next(each for each in reversed(frames) if each[0].startswith("recbole."))
-        raise ConfigError(
+        raise RecBoleFailure(
             f"{where}: RecBole fails on these options or this data: {type(error).__name__}: {error} ({module}, line "
-            f"{line}; --debug shows more)"
+            f"{line})"
         ) from error
 
 
