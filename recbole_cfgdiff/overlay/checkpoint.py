@@ -91,9 +91,9 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
     try:
         if _is_recboles(path):
             raise ConfigError(
-                f"checkpoint {path}: RecBole wrote it, as objects whose code runs when they are loaded. Train the model "
-                "here, by run_recbole_cfg.py and the same options, or load it by RecBole's own load_data_and_model if "
-                "you trust it. Nothing in it was executed"
+                f"checkpoint {path}: RecBole wrote it, as objects whose code runs when they are loaded; nothing in it "
+                "was executed. Train the model here, by run_recbole_cfg.py and the same options, or, if you trust it, "
+                "load it by RecBole's own load_data_and_model"
             )
         _check_unpacks_to_itself(path)
         state = _without_sparse_counters(torch.load(path, map_location=device, weights_only=True))
