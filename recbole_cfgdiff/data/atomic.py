@@ -137,10 +137,6 @@ def _check_reading_options(config: Any) -> None:
     ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
     if ids[0] == ids[1]:
         raise ConfigError(f"USER_ID_FIELD, ITEM_ID_FIELD: expected two columns, got {ids[0]!r} for both")
-    if encoding is not None and not isinstance(encoding, str):
-        raise ConfigError(f"encoding: expected the name of an encoding, such as utf-8, got {encoding!r}")
-    if not isinstance(separator, str) or not separator:
-        raise ConfigError(f"field_separator: expected one or more characters, got {separator!r}")
     if len(separator) > 1 and re.escape(separator) != separator:
         # pandas takes it for a regular expression, of which some never end, and RecBole takes it as it is.
         raise ConfigError(
