@@ -1,13 +1,20 @@
-"""Models side by side on the same data, split and seeds."""
+"""``compare``: models side by side on the same data, split and seeds."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole_cfgdiff.commands.arguments import (
+    add_config_files,
+    add_experiment_arguments,
+    further_options,
+    parse_options,
+)
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import find_config_file
@@ -17,9 +24,32 @@ from recbole_cfgdiff.reporting.summary import first_place, meaning_of_marks, to_
 from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.pool import check_jobs, run_missing
 from recbole_cfgdiff.runs.spec import Variant, make_runs
+from recbole_cfgdiff.runs.sweep import parse_scales
 from recbole_cfgdiff.tuning.tune import BEST, has_space, plan_search, tune
 
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the command, and those of any experiment."""
+    parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all of them."
+    parser.add_argument("--models", help="names, as CFGDiffRec,MultVAE:mine.yaml,EASE")
+    parser.add_argument("--dataset", help="a data set, or several separated by commas")
+    add_config_files(parser)
+    parser.add_argument("--sweep-scales", help="guidance scales at which guided models are also evaluated: 0,0.5,1")
+    parser.add_argument("--tune-budget", type=int, default=0, help="trials to tune each model (0)")
+    add_experiment_arguments(parser, seeds=5)
+
+
+def call(known: argparse.Namespace, rest: list[str]) -> None:
+    """``compare`` by arguments of the command line."""
+    if "model" in parse_options(rest):
+        raise ConfigError("model: compare takes its models by --models=A,B")
+    options = further_options(known, rest, "models", "dataset")
+    scales = parse_scales(known.sweep_scales) if known.sweep_scales else GUIDANCE_SCALES
+    output = known.output or Path("results") / known.dataset.replace(",", "-")
+    files = known.config_files.split()
+    compare(known.models, known.dataset, known.seeds, output, known.jobs, files, options, scales, known.tune_budget)
 
 
 def parse_variants(models: str) -> list[Variant]:

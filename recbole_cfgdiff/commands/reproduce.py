@@ -1,7 +1,8 @@
-"""The paper's Tables II and III beside ours, by the same protocol."""
+"""``reproduce``: the paper's Tables II and III beside ours, by the same protocol."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from recbole_cfgdiff.commands.arguments import add_experiment_arguments, further_options
 from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
 from recbole_cfgdiff.escape import for_markdown, markdown_code, write_table
 from recbole_cfgdiff.files import write_text
@@ -30,6 +32,21 @@ GUIDANCE = ("raw", "embedding")
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 2.0)
 MAIN_METRIC = "ndcg@10"
 _FIXED = {"metrics", "topk", "valid_metric", "eval_args", "heldout_users", "heldout_targets", "guidance_encoder"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the command, and those of any experiment."""
+    parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all runs."
+    parser.add_argument("--table", type=int, help="2 or 3")
+    parser.add_argument("--setting", help="ml-1m-clean, ml-1m-noisy, yelp-clean, amazon-office, ...")
+    add_experiment_arguments(parser, seeds=3)
+
+
+def call(known: argparse.Namespace, rest: list[str]) -> None:
+    """``reproduce`` by arguments of the command line."""
+    options = further_options(known, rest, "table", "setting")
+    output = known.output or Path("results") / f"table{known.table}-{known.setting}"
+    reproduce(known.table, known.setting, known.seeds, output, known.jobs, options)
 
 
 class Settings(NamedTuple):

@@ -34,7 +34,7 @@ from recbole_cfgdiff.data.atomic_rows import (
     problem_of_id,
     problem_of_numbers,
 )
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError
 
 _TYPES = {kind.value for kind in FeatureType}
 _SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
@@ -188,8 +188,10 @@ def _check_reading_options(config: Any) -> None:
     if set(separator) & set('"\r\n\0'):
         raise ConfigError(f"field_separator: expected neither a quote nor a line break, got {separator!r}")
     if encoding is not None:
-        with reported_as_config_error("encoding"):
+        try:
             io.TextIOWrapper(io.BytesIO(), encoding)  # which also refuses what is no encoding of text
+        except (LookupError, ValueError) as error:
+            raise ConfigError(f"encoding: {error}") from error
     loaded = load_col.get("inter", []) if isinstance(load_col, dict) else ids if load_col is None else []
     if loaded != "*" and not (isinstance(loaded, list) and set(ids) <= set(loaded)):
         raise ConfigError(

@@ -22,7 +22,7 @@ from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_i
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
 _NOT_FOR_GIVEN_SPLITS = (
     "val_interval",
@@ -69,7 +69,8 @@ def create_dataset(config: Any, known: AtomicData | None = None) -> Any:
         ConfigError: as ``check_data``; or if the data is filtered to nothing.
     """
     data = check_data(config, known)
-    with reported_as_config_error(f"data set {config['dataset']}"), mended_filters(), data.in_place_of_files():
+    told = reported_if_raised_by_recbole(f"data set {config['dataset']}")
+    with mended_filters(), data.in_place_of_files(), told:
         dataset = _dataset_class(config)(config)
     if dataset.time_field in dataset.inter_feat:
         if config["benchmark_filename"] is not None or config["eval_args"]["order"] == "TO":
@@ -169,7 +170,7 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
     """
     mended = replaced(Dataset, time_based_split=split_by_exact_time)
-    with reported_as_config_error(f"data set {config['dataset']}"), users_may_have_all_items(), mended:
+    with users_may_have_all_items(), mended:
         if needs_sequences(config):
             train_data, valid_data, test_data = make_sequence_loaders(config, dataset)
         else:
@@ -198,7 +199,8 @@ def _make_loaders(config: Any, dataset: Any, train_loader: type | None) -> tuple
         return train_loader if train_loader and phase == "train" else get_dataloader(config, phase)
 
     nothing = dict.fromkeys(("load_split_dataloaders", "save_split_dataloaders"), lambda *_, **__: None)
-    with replaced(recbole.data.utils, get_dataloader=choose, **nothing):
+    told = reported_if_raised_by_recbole(f"data set {config['dataset']}")
+    with replaced(recbole.data.utils, get_dataloader=choose, **nothing), told:
         return recbole.data.data_preparation(config, dataset)
 
 

@@ -15,7 +15,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType, get_model
 
 from recbole_cfgdiff.data.sequences import needs_sequences
-from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, nearest, reported_if_raised_by_recbole
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay.foreign_options import check_data_options
@@ -85,16 +85,6 @@ class Config(recbole.config.Config):
     Raises:
         ConfigError: on any mistake in the above.
     """
-
-    def __init__(
-        self,
-        model: str | type | None = None,
-        dataset: str | None = None,
-        config_file_list: list[str] | None = None,
-        config_dict: dict[str, Any] | None = None,
-    ) -> None:
-        with reported_as_config_error("options"):
-            super().__init__(model, dataset, config_file_list, config_dict)
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
@@ -199,7 +189,11 @@ class Config(recbole.config.Config):
                 self.external_config_dict[name] = os.path.expanduser(value)
 
     def _set_default_parameters(self) -> None:
-        super()._set_default_parameters()
+        loss_type = self.final_config_dict.get("loss_type")
+        if not hasattr(self.model_class, "input_type") and loss_type not in (None, "CE", "BPR"):
+            raise ConfigError(f"loss_type: expected CE or BPR, got {loss_type!r}")
+        with reported_if_raised_by_recbole("options"):
+            super()._set_default_parameters()
         if "eval_batch_size" not in self.external_config_dict and self._ranks_all_items_at_once():
             self.final_config_dict["eval_batch_size"] = self.final_config_dict["full_sort_eval_batch_size"]
 

@@ -30,7 +30,7 @@ def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
     if unknown := set(options) - read - of_others:
         raise _unknown("option", unknown, read)
     eval_args = options.get("eval_args")
-    if isinstance(eval_args, dict) and (unknown := set(eval_args) - _EVAL_ARGS):
+    if isinstance(eval_args, dict) and (unknown := {*map(str, eval_args)} - _EVAL_ARGS):
         raise _unknown("key of eval_args:", unknown, _EVAL_ARGS)
     return sorted(set(options) & of_others)
 

@@ -28,7 +28,7 @@ from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data import download_if_missing
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.atomic_data import AtomicData
-from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_training_error
+from recbole_cfgdiff.errors import ConfigError, RecBoleFailure, TrainingError, reported_as_training_error
 from recbole_cfgdiff.escape import write_table
 from recbole_cfgdiff.evaluation.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.evaluation.rankings import collect_rankings
@@ -43,6 +43,7 @@ from recbole_cfgdiff.runs.single import Prepared
 from recbole_cfgdiff.runs.spec import (
     CHECKPOINTS,
     CURVE,
+    LOG,
     PROGRESS,
     SWEEP,
     TEST,
@@ -151,16 +152,19 @@ def attempt(
     say: Callable[[str], None] = print,
     data: AtomicData | None = None,
 ) -> dict[str, Any]:
-    """``train_and_test``, or the record of its failure."""
+    """``train_and_test``, or the record of its failure, of a bug with ``traceback``."""
     try:
         with run_folder(folder / CHECKPOINTS), reported_as_training_error("the same command goes on"):
             return train_and_test(run, folder, after_validation, say, data)
     except (ConfigError, TrainingError) as error:
-        return {"status": "failed", "error": " ".join(str(error).splitlines())}
-    except Exception as error:
-        # Any failure is this run's only: the log has the traceback, the record the message.
-        traceback.print_exc()
-        return {"status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".splitlines())}
+        return _failure(str(error), isinstance(error, RecBoleFailure))
+    except Exception as error:  # any failure is this run's only, a bug too
+        return _failure(f"{type(error).__name__}: {error}", shows_where=True)
+
+
+def _failure(message: str, shows_where: bool) -> dict[str, Any]:
+    record = {"status": "failed", "error": " ".join(message.splitlines())}
+    return {**record, "traceback": traceback.format_exc()} if shows_where else record
 
 
 def _test(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -316,6 +320,9 @@ def main(folder: Path, output: Path) -> int:
         write_json(folder / PROGRESS, asdict(Told(note, curve.epochs, curve.most_epochs, curve.seconds())))
 
     record = provenance(run) | attempt(run, folder, tell, say, kept_data(output, run.dataset, say))
+    if "traceback" in record:
+        print(record["traceback"])
+        record["error"] += f"; the traceback is in {run.folder(Path()) / LOG}"
     write_record(folder, record)
     if record["status"] == "ended":
         (folder / CHECKPOINTS / checkpoint.LAST).unlink(missing_ok=True)
