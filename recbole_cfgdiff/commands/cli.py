@@ -197,9 +197,9 @@ def _further_options(known: argparse.Namespace, rest: list[str], *needed: str) -
             raise ConfigError(f"{name}: none given; add --{name}={name.upper()}{hint}")
     for name in options:
         if similar := nearest(name.replace("-", "_"), set(vars(known)) - {"command"}):
-            from recbole_cfgdiff.overlay.option_names import is_read
+            from recbole_cfgdiff.overlay.option_names import is_option
 
-            if not is_read(name):
+            if not is_option(name):
                 raise ConfigError(f"unknown option {name}; did you mean --{similar[0]}?")
     return options
 

@@ -18,9 +18,10 @@ from recbole_cfgdiff.overlay.config import Config, resolve_model
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
 from recbole_cfgdiff.reporting.outputs import OutputFolder
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.prepare import load_trained
 from recbole_cfgdiff.runs.progress import Progress
-from recbole_cfgdiff.runs.spec import Run, check_data, check_names, options_of
+from recbole_cfgdiff.runs.spec import Run, check_names, options_of
 from recbole_cfgdiff.tuning.algorithms import check_algorithm, check_can_search, n_combinations
 from recbole_cfgdiff.tuning.cluster import Cluster, connected, import_ray, trials_at_a_time
 from recbole_cfgdiff.tuning.ray_trials import do_by_ray
@@ -41,6 +42,7 @@ def tune(
     options: dict[str, Any] | None = None,
     cluster: Cluster | None = None,
     say: Callable[[str], None] = print,
+    data_sets: DataSets | None = None,
 ) -> tuple[float, dict[str, float]]:
     """Search, and leave the best configuration as a YAML file.
 
@@ -55,6 +57,7 @@ def tune(
         options: options over everything but the searched parameters.
         cluster: where Ray does several trials at a time; None does one after another here.
         say: called with a line for each trial, then with the result.
+        data_sets: those that were read; None reads them for this search.
 
     Returns:
         the validation score of the best trial, and its test metrics.
@@ -65,11 +68,12 @@ def tune(
     """
     if cluster:
         import_ray()
-    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
+    data_sets = data_sets or DataSets()
+    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options, data_sets)
     from recbole_cfgdiff.tuning.study import STUDY, Study  # needs Optuna, which not every command does
 
     identity = {**plan.identity, "tool": "optuna, ray" if cluster else "optuna"}
-    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
+    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity), data_sets.kept(output):
         config = plan.config
         jobs = trials_at_a_time(cluster) if cluster else 1
         progress = Progress([f"{config['model']} on {config['dataset']}"] * plan.max_evals, jobs, say)
@@ -111,6 +115,7 @@ def plan_search(
     max_evals: int | None = None,
     config_files: Sequence[str] = (),
     options: dict[str, Any] | None = None,
+    data_sets: DataSets | None = None,
 ) -> Plan:
     """Everything of ``tune`` up to its first trial. Arguments as there.
 
@@ -132,7 +137,7 @@ def plan_search(
     _check_validates(config)
     if max_evals is None:
         max_evals = n_combinations(space) if algorithm == "exhaustive" else 20
-    data_hash = check_data(config)
+    data_hash = (data_sets or DataSets()).check(config)
     identity = {
         "command": "tune",
         "model": config["model"],
