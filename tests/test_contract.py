@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from contract import check_encoder, check_model, check_scorer, some_histories
 from torch import nn
 
-from contract import check_encoder, check_model, check_scorer, some_histories
 from recbole_cfgdiff.diffusion import Denoiser, NoiseSchedule, Restoration, Scorer, Step, make_betas
 from recbole_cfgdiff.diffusion.encoders import GUIDANCE_ENCODERS, EmbeddedGuidance, GuidanceEncoder, RawGuidance
 
