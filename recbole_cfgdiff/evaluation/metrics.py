@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,6 @@ from recbole.evaluator.metrics import TailPercentage
 from recbole.evaluator.register import metrics_dict
 
 from recbole_cfgdiff.evaluation.rankings import Ranking
-import itertools
 
 BEYOND_ACCURACY = ("ItemCoverage", "AveragePopularity", "TailPercentage", "GiniIndex", "ShannonEntropy")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import itertools
 import re
 import shutil
 from array import array
@@ -24,7 +25,6 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import folder_in_one_piece, remove_left_overs
 from recbole_cfgdiff.names import check_name, check_path
 from recbole_cfgdiff.properties import PROPERTIES
-import itertools
 
 _ROWS_AT_ONCE = 100_000
 _EXISTS = "exists already; --overwrite replaces it"
