@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from harness import Case, Prepared
 from recbole.data.interaction import Interaction
 
 from recbole_cfgdiff import diffusion, quick_start
-from recbole_cfgdiff.diffusion import losses
+from recbole_cfgdiff.diffusion.fast.squared_errors import direct_squared_errors
 from recbole_cfgdiff.overlay.config import Config
 
 BATCH_SIZE = 400
@@ -57,13 +58,13 @@ def _scoring(
 
     @torch.no_grad()
     def score_all(batches: Sequence[torch.Tensor]) -> None:
-        model.train()  # so that nothing kept from the last run is used
         model.eval()
-        for guidance_scale in guidance_scales:
-            if guidance_scale is not None:
-                model.guidance_scale = guidance_scale
-            for users in batches:
-                score_batch(model, users)
+        with getattr(model, "fixed_weights", nullcontext)():  # as in an evaluation
+            for guidance_scale in guidance_scales:
+                if guidance_scale is not None:
+                    model.guidance_scale = guidance_scale
+                for users in batches:
+                    score_batch(model, users)
 
     def warm() -> None:
         score_all([batches[0][:_WARM_UP_USERS]])
@@ -192,7 +193,7 @@ def train(case: Case) -> Prepared:
 
 def train_direct(case: Case) -> Prepared:
     """``train`` without the expanded square."""
-    diffusion.squared_errors = losses.direct_squared_errors
+    diffusion.squared_errors = direct_squared_errors
     return train(case)
 
 

@@ -10,7 +10,7 @@ history; docs/alternatives.md has what came of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from torch import nn
 
 from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
-from recbole_cfgdiff.diffusion.sparse import ItemProjection
+from recbole_cfgdiff.diffusion.fast.sparse import ItemProjection
 from recbole_cfgdiff.model import CFGDiffRec
-from recbole_cfgdiff.model.options import read_integer, read_number, read_sizes
+from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters, hyperparameter
+from recbole_cfgdiff.options import Integer
 
 CODE_SIZE = 200  # of all clusters together
 FACTORS = 32  # of the item vectors that are clustered; L-DiffRec takes LightGCN's
@@ -93,22 +94,31 @@ class ClusteredAutoencoder(nn.Module):
         return scores[:, self.place] + self.bias
 
 
+@dataclass(frozen=True)
+class LCFGDiffRecHyperparameters(CFGDiffRecHyperparameters):
+    """Of ``LCFGDiffRec``."""
+
+    n_clusters: int = hyperparameter(1, Integer(1), "Number of clusters of items, each with an autoencoder.")
+
+
 class LCFGDiffRec(CFGDiffRec):
-    """CFGDiffRec in the space of codes. Beside its hyperparameters: ``n_clusters``."""
+    """CFGDiffRec in the space of codes."""
+
+    hyperparameters_class = LCFGDiffRecHyperparameters
+    hyperparameters: LCFGDiffRecHyperparameters
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        n_clusters, dims_dnn = read_integer(config, "n_clusters", minimum=1), read_sizes(config, "dims_dnn")
-        dropout_prob = read_number(config, "dropout_prob", 0, 1)
-        clusters = cluster_items(dataset, n_clusters, config["seed"])
-        self.autoencoder = ClusteredAutoencoder(clusters, n_clusters, CODE_SIZE, dropout_prob)
-        self.denoiser = Denoiser(
-            CODE_SIZE,
-            dims_dnn,
-            embedding_size=self._time_embedding_size(config),
-            dropout_prob=0,
-            guidance_encoder=diffusion.make_guidance_encoder("raw", CODE_SIZE, 1, dims_dnn[0]),
-        )
+        given = self.hyperparameters
+        clusters = cluster_items(dataset, given.n_clusters, config["seed"])
+        self.autoencoder = ClusteredAutoencoder(clusters, given.n_clusters, CODE_SIZE, given.dropout_prob)
+
+    @staticmethod
+    def make_denoiser(given: Any, *_: Any) -> Denoiser:
+        """Of codes."""
+        encoder = diffusion.make_guidance_encoder("raw", CODE_SIZE, 1, given.dims_dnn[0])
+        embedding_size = given.embedding_size if given.time_embedding else 0
+        return Denoiser(CODE_SIZE, given.dims_dnn, embedding_size, dropout_prob=0, guidance_encoder=encoder)
 
     def losses(
         self,
@@ -143,9 +153,10 @@ class LCFGDiffRec(CFGDiffRec):
         for guidance_scale in guidance_scales:
 
             def predict(code_t: torch.Tensor, t: torch.Tensor, scale: float = guidance_scale) -> torch.Tensor:
-                return diffusion.guided_prediction(lambda guide: self.denoiser(code_t, t, guide), guidance_code, scale)
+                branches = diffusion.branches(guidance_code, scale)
+                return diffusion.guided_prediction([self.denoiser(code_t, t, each) for each in branches], scale)
 
-            restored = diffusion.reverse_process(self.schedule, self.mean_type, predict, code, self.sampling_noise)
+            restored = diffusion.reverse_process(self.scorer.steps, predict, code, self.scorer.sampling_noise)
             yield self.autoencoder.decode(restored)
 
 

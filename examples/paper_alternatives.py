@@ -20,9 +20,9 @@ from measuring import Variants, measure_all
 from torch import nn
 
 from recbole_cfgdiff.data.histories import Histories
-from recbole_cfgdiff.diffusion import Denoiser, SparseRows
+from recbole_cfgdiff.diffusion import Denoiser, Restoration, SparseRows
+from recbole_cfgdiff.diffusion.encoders import ProjectedGuidance, register_guidance_encoder
 from recbole_cfgdiff.model import CFGDiffRec
-from recbole_cfgdiff.model.options import read_sizes
 
 ATTENTION_SIZE = 64  # width of both attentions; the paper gives none
 LONGEST = 200  # the latest items that attention sees
@@ -56,10 +56,11 @@ class ItemTokens(nn.Module):
         return Tokens(embeddings, is_empty)
 
 
-class SelfAttentionGuidance(nn.Module):
+@register_guidance_encoder("self-attention")
+class SelfAttentionGuidance(ProjectedGuidance):
     """Self-attention over the history, then the mean of its tokens; no token, no guidance."""
 
-    def __init__(self, n_items: int, output_size: int) -> None:
+    def __init__(self, n_items: int, embedding_size: int, output_size: int) -> None:
         super().__init__()
         self.tokens = ItemTokens(n_items)
         self.layer = nn.TransformerEncoderLayer(ATTENTION_SIZE, 2, 2 * ATTENTION_SIZE, dropout=0.1, batch_first=True)
@@ -74,15 +75,10 @@ class SelfAttentionGuidance(nn.Module):
         return self.projection((attended * is_token).sum(dim=1) / is_token.sum(dim=1).clamp(min=1))
 
 
-class SelfAttentionCFGDiffRec(CFGDiffRec):
-    """CFGDiffRec guided by self-attention over the history."""
-
-    def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module:
-        return SelfAttentionGuidance(self.n_items, output_size)
-
-
 class CrossAttentionDenoiser(Denoiser):
     """The first layer asks the guidance: its sum is the query, the items of the guidance are keys and values."""
+
+    allows_hidden_process = False  # the answer depends on x_t, item by item
 
     def __init__(self, n_items: int, dims_dnn: list[int], **options: Any) -> None:
         super().__init__(n_items, dims_dnn, **options)
@@ -110,53 +106,77 @@ class CrossAttentionDenoiser(Denoiser):
 class CrossAttentionCFGDiffRec(CFGDiffRec):
     """CFGDiffRec whose input attends to the guidance."""
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.denoiser = CrossAttentionDenoiser(
-            self.n_items,
-            read_sizes(config, "dims_dnn"),
-            embedding_size=self.denoiser.embedding_size,
-            dropout_prob=self.denoiser.dropout_prob,
+    @staticmethod
+    def make_denoiser(given: Any, n_items: int, *_: Any) -> Denoiser:
+        """The one above."""
+        embedding_size = given.embedding_size if given.time_embedding else 0
+        return CrossAttentionDenoiser(
+            n_items, given.dims_dnn, embedding_size=embedding_size, dropout_prob=given.dropout_prob
         )
-        self.runs_in_hidden_space = False  # the answer depends on x_t, item by item
+
+
+class SignedRestoration(Restoration):
+    """The liked items are restored, guided by all."""
+
+    def training_example(self, history: SparseRows) -> tuple[SparseRows, SparseRows]:
+        """Shapes as of ``Restoration``."""
+        return liked(history), self.guidance(history)
+
+    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows]:
+        """Shapes as of ``Restoration``."""
+        x_T, _ = super().inference_start(liked(history))
+        return x_T, self.guidance(history)
+
+    def guidance(self, signed: SparseRows) -> SparseRows:
+        """Of a history with dislikes, shape ``(B, guidance_columns)``."""
+        return signed
+
+
+class TwoChannelRestoration(SignedRestoration):
+    """The same with the dislikes beside the liked items, with weights of their own."""
+
+    @property
+    def guidance_columns(self) -> int:
+        """Of both."""
+        return 2 * self.n_items
+
+    def guidance(self, signed: SparseRows) -> SparseRows:
+        """Side by side."""
+        return SparseRows.beside([liked(signed), replace(signed, values=(-signed.values).clamp(min=0))])
+
+
+class HiddenDislikesRestoration(SignedRestoration):
+    """The dislikes guide nothing."""
+
+    def guidance(self, signed: SparseRows) -> SparseRows:
+        """The liked items."""
+        return liked(signed)
 
 
 class SignedCFGDiffRec(CFGDiffRec):
     """CFGDiffRec whose guidance also has what the user disliked before the last training row, as -1."""
 
+    task_class = SignedRestoration
+
     def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.histories = with_dislikes(config, dataset).to(self.device)
+        super().__init__(config, dataset, with_dislikes(config, dataset))
 
-    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
-        """The liked items, guided by all. Shapes as in CFGDiffRec."""
-        signed = self.histories.select(users)
-        return liked(signed), self._guidance(signed)
-
-    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows]:
-        """Shapes as in CFGDiffRec."""
-        x_T, _ = super().inference_start(liked(history))
-        return x_T, self._guidance(history)
-
-    def _guidance(self, signed: SparseRows) -> SparseRows:
-        return signed
+    @classmethod
+    def make_task(cls, given: Any, n_items: int, schedule: Any) -> Restoration:
+        """Of the class's own kind."""
+        return cls.task_class(n_items, schedule, given.sampling_steps)
 
 
 class TwoChannelCFGDiffRec(SignedCFGDiffRec):
-    """The same with the dislikes beside the liked items, with weights of their own."""
+    """The same with the dislikes as a channel of their own."""
 
-    def _guidance_size(self, config: Any) -> int:
-        return 2 * self.n_items
-
-    def _guidance(self, signed: SparseRows) -> SparseRows:
-        return SparseRows.beside([liked(signed), replace(signed, values=(-signed.values).clamp(min=0))])
+    task_class = TwoChannelRestoration
 
 
 class HiddenDislikesCFGDiffRec(SignedCFGDiffRec):
     """The control: the dislikes guide nothing, they are only not recommended."""
 
-    def _guidance(self, signed: SparseRows) -> SparseRows:
-        return liked(signed)
+    task_class = HiddenDislikesRestoration
 
     @torch.no_grad()
     def guidance_sweep(self, history: Any, guidance_scales: Iterable[float]) -> Iterator[torch.Tensor]:
@@ -205,7 +225,7 @@ VARIANTS: Variants = {
     "raw guidance": (CFGDiffRec, RAW),
     "embedded guidance": (CFGDiffRec, {"guidance_encoder": "embedding"}),
     "cross-attention": (CrossAttentionCFGDiffRec, {}),
-    "self-attention": (SelfAttentionCFGDiffRec, {}),
+    "self-attention": (CFGDiffRec, {"guidance_encoder": "self-attention"}),
     "dislikes as -1": (SignedCFGDiffRec, RAW),
     "dislikes as a channel": (TwoChannelCFGDiffRec, RAW),
     "dislikes not recommended": (HiddenDislikesCFGDiffRec, RAW),

@@ -22,7 +22,9 @@ PathFinder.find_spec = lambda name, *rest: None if name == "recbole" else find(n
 
 def python(code: str, *path: Path) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, CHECKOUT)))}
-    return subprocess.run([sys.executable, "-c", f"import sys\n{code}"], env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}"], env=environment, capture_output=True, text=True
+    )
 
 
 @pytest.fixture
@@ -81,9 +83,7 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert python(code).stdout == (
-        "no ray\nRay Tune can't be imported: python -m pip install 'recbole-cfgdiff[ray]'\n"
-    )
+    assert python(code).stdout == ("no ray\nRay Tune can't be imported: python -m pip install 'recbole-cfgdiff[ray]'\n")
 
 
 def test_where_there_is_ray_recbole_gets_it():

@@ -5,11 +5,13 @@ import torch
 from recbole.evaluator import Collector
 
 from conftest import SHARED_DATA
-from recbole_cfgdiff import diffusion, quick_start
+from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.commands.cli import main
+from recbole_cfgdiff.diffusion import scorer as scorer_module
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation.collector import SparseCollector, evaluate_guidance_scales
 from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 
 ALL_METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC", "ItemCoverage", "AveragePopularity"]
 ALL_METRICS += ["GiniIndex", "ShannonEntropy", "TailPercentage"]
@@ -26,8 +28,8 @@ def a_trained(dataset, model="CFGDiffRec", epochs=2, **options):
     """A trained trainer, and the validation loader, of several batches."""
     options = {"epochs": epochs, "show_progress": False, "eval_batch_size": 600, **options}
     config = Config(model, dataset, config_dict=options)
-    _, train_data, valid_data, _ = quick_start._load_data(config)
-    trainer = quick_start._make_trainer(config, train_data)
+    _, train_data, valid_data, _ = load_data(config)
+    trainer = make_trainer(config, train_data)
     trainer.fit(train_data, valid_data, saved=False)
     trainer.model.eval()
     return trainer, valid_data
@@ -81,8 +83,8 @@ def test_a_sweep_gives_the_metrics_of_one_evaluation_a_scale(tiny):
 
 def test_a_sweep_refuses_a_sampled_evaluation(tiny):
     config = Config("CFGDiffRec", tiny, config_dict={"eval_args": {"mode": "uni20"}, "show_progress": False})
-    _, train_data, valid_data, _ = quick_start._load_data(config)
-    trainer = quick_start._make_trainer(config, train_data)
+    _, train_data, valid_data, _ = load_data(config)
+    trainer = make_trainer(config, train_data)
     with pytest.raises(ConfigError, match="only full ranking is supported"):
         evaluate_guidance_scales(trainer, valid_data, [1.0])
 
@@ -94,7 +96,7 @@ def test_a_history_of_whole_numbers_is_a_history(tiny):
     torch.testing.assert_close(trainer.model.score(history.long()), trainer.model.score(history))
 
 
-def test_products_are_kept_for_an_evaluation_and_dropped_by_training(tiny, monkeypatch):
+def test_what_the_weights_tell_is_computed_once_an_evaluation_and_anew_for_other_weights(tiny, monkeypatch):
     made = []
 
     class Counted(diffusion.HiddenProcess):
@@ -102,20 +104,21 @@ def test_products_are_kept_for_an_evaluation_and_dropped_by_training(tiny, monke
             made.append(1)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(diffusion, "HiddenProcess", Counted)
+    monkeypatch.setattr(scorer_module, "HiddenProcess", Counted)
     trainer, valid_data = a_trained(tiny, epochs=1)
     assert len(valid_data) > 1 and len(made) == 1
     trainer.evaluate(valid_data, load_best_model=False)
-    assert len(made) == 1
-    trainer.model.train()
-    assert trainer.model._kept_process is None
-    users = next(iter(valid_data))[0].to(trainer.device)
-    before = trainer.model.eval().full_sort_predict(users)
-    assert len(made) == 2
+    evaluate_guidance_scales(trainer, valid_data, [0.0, 1.0])
+    assert len(made) == 3
+    model, users = trainer.model, next(iter(valid_data))[0].to(trainer.device)
+    before = model.full_sort_predict(users)
+    with model.fixed_weights():
+        for _ in range(2):
+            assert torch.equal(model.full_sort_predict(users), before)
+    assert len(made) == 5
     with torch.no_grad():
-        trainer.model.denoiser.output_layer.weight.mul_(1.5)
-    after = trainer.model.full_sort_predict(users)
-    assert len(made) == 3 and not torch.allclose(before, after)
+        model.denoiser.output_layer.weight.mul_(1.5)
+    assert not torch.allclose(before, model.full_sort_predict(users)) and len(made) == 6
 
 
 @pytest.mark.skipif(
@@ -127,9 +130,9 @@ def test_a_model_trained_on_ml_1m_recommends_the_same_lists_by_either_process(em
     batch = next(iter(valid_data))[0][:1000]
     for model, tolerance in ((trainer.model, 1e-4), (trainer.model.double(), 1e-10)):
         for model.guidance_scale in (0.0, 1.0, 2.0):
-            model.runs_in_hidden_space = True
+            model.scorer.runs_in_hidden_space = True
             hidden = model.full_sort_predict(batch)
-            model.runs_in_hidden_space = False
+            model.scorer.runs_in_hidden_space = False
             dense = model.full_sort_predict(batch)
             assert (hidden - dense).abs().max() < tolerance * dense.abs().max()
             assert_same_lists(hidden, dense, places=20)

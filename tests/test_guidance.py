@@ -7,6 +7,7 @@ from recbole_cfgdiff.diffusion import (
     Denoiser,
     NoiseSchedule,
     SparseRows,
+    branches,
     drop_guidance,
     guided_prediction,
     make_betas,
@@ -14,11 +15,12 @@ from recbole_cfgdiff.diffusion import (
     reverse_process,
 )
 from recbole_cfgdiff.diffusion.denoiser import timestep_embedding
-from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
+from recbole_cfgdiff.diffusion.samplers import ddpm
 
 N_ITEMS, HIDDEN, BATCH = 12, 8, 5
 
-encoders = st.sampled_from(GUIDANCE_ENCODERS)
+ENCODERS = ["raw", "embedding"]
+encoders = st.sampled_from(ENCODERS)
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-2, 8, allow_nan=False)
 
@@ -31,7 +33,8 @@ def a_denoiser(encoder="raw", seed=0, embedding_size=4):
 
 
 def guided(denoiser, x_t, t, guidance, scale):
-    return guided_prediction(lambda code: denoiser(x_t, t, code), denoiser.encode(guidance), scale)
+    code = denoiser.encode(guidance)
+    return guided_prediction([denoiser(x_t, t, each) for each in branches(code, scale)], scale)
 
 
 def a_batch(seed=0):
@@ -62,10 +65,10 @@ def test_a_single_step_is_linear_in_the_scale(encoder, seed, scale):
 def test_a_user_without_history_gets_the_unconditional_scores(encoder, seed, scale):
     denoiser, (x_T, _, guidance) = a_denoiser(encoder, seed), a_batch(seed)
     guidance[0] = 0
-    schedule = NoiseSchedule(make_betas("linear", 5, 0.1, 0.01, 0.5, True))
+    steps = ddpm(NoiseSchedule(make_betas("linear", 5, 0.1, 0.01, 0.5, True)), "x0", range(5))
 
     def scores(scale):
-        return reverse_process(schedule, "x0", lambda x, t: guided(denoiser, x, t, guidance, scale), x_T)
+        return reverse_process(steps, lambda x, t: guided(denoiser, x, t, guidance, scale), x_T)
 
     torch.testing.assert_close(scores(scale)[0], scores(0)[0], rtol=1e-12, atol=1e-12)
     assert not torch.allclose(scores(scale)[1:], scores(0)[1:])
@@ -83,7 +86,7 @@ def test_guidance_is_dropped_for_whole_users_at_the_given_rate(seed, p_uncond):
         assert is_null.float().mean() == p_uncond
 
 
-@pytest.mark.parametrize("encoder", GUIDANCE_ENCODERS)
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize(("p_uncond", "learns"), [(1.0, False), (0.0, True)])
 def test_the_encoder_has_no_gradient_where_all_guidance_is_dropped(encoder, p_uncond, learns):
     denoiser, (x_t, t, guidance) = a_denoiser(encoder), a_batch()

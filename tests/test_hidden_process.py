@@ -1,7 +1,5 @@
 """The process in the hidden units is the process over the items."""
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,13 +10,15 @@ from recbole_cfgdiff.diffusion import (
     HiddenProcess,
     NoiseSchedule,
     SparseRows,
+    branches,
     guided_prediction,
     make_betas,
     make_guidance_encoder,
     reverse_process,
+    spaced_timesteps,
 )
-from recbole_cfgdiff.diffusion import hidden_process as hidden_process_module
-from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
+from recbole_cfgdiff.diffusion.fast import hidden_process as hidden_process_module
+from recbole_cfgdiff.diffusion.samplers import SAMPLERS
 from recbole_cfgdiff.diffusion.schedule import NOISE_SCHEDULES
 
 N_ITEMS, HIDDEN = 40, 12
@@ -27,12 +27,13 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 dtypes = st.sampled_from(list(TOLERANCE))
 seeds = st.integers(0, 2**32 - 1)
 mean_types = st.sampled_from(["x0", "eps"])
+samplers = st.sampled_from(list(SAMPLERS))
 noise_schedules = st.sampled_from(NOISE_SCHEDULES)
 denoisers = st.fixed_dictionaries(
     {
         "depth": st.integers(1, 3),
         "norm": st.booleans(),
-        "encoder": st.sampled_from(GUIDANCE_ENCODERS),
+        "encoder": st.sampled_from(["raw", "embedding"]),
         "embedding_size": st.sampled_from([0, 10]),
         "mlp_act_func": st.sampled_from(["tanh", "relu"]),
         "output_scale": st.sampled_from([1.0, 0.1]),
@@ -64,19 +65,23 @@ def a_schedule(noise_schedule, steps, noise_scale=0.1):
     return NoiseSchedule(make_betas(noise_schedule, steps, noise_scale, 0.001, 0.2, True))
 
 
+def steps_of(schedule, mean_type, sampler="ddpm", n=None):
+    return SAMPLERS[sampler](schedule, mean_type, spaced_timesteps(schedule.steps, n))
+
+
 @torch.no_grad()
-def over_the_items(schedule, mean_type, denoiser, x_T, guidance, scale):
+def over_the_items(denoiser, steps, x_T, guidance, scale):
     code = denoiser.encode(guidance)
 
     def predict(x_t, t):
-        return guided_prediction(lambda code: denoiser(x_t, t, code), code, scale)
+        return guided_prediction([denoiser(x_t, t, each) for each in branches(code, scale)], scale)
 
-    return reverse_process(schedule, mean_type, predict, x_T)
+    return reverse_process(steps, predict, x_T)
 
 
 @torch.no_grad()
-def in_the_hidden_units(schedule, mean_type, denoiser, x_T, guidance, scale):
-    return next(HiddenProcess(schedule, mean_type, denoiser).scores(x_T, denoiser.encode(guidance), [scale]))
+def in_the_hidden_units(denoiser, steps, x_T, guidance, scale):
+    return next(HiddenProcess(denoiser, steps).scores(x_T, denoiser.encode(guidance), [scale]))
 
 
 def assert_agree(got, expected):
@@ -86,9 +91,12 @@ def assert_agree(got, expected):
 
 
 @settings(max_examples=150)
-@given(dtypes, seeds, denoisers, mean_types, noise_schedules, st.integers(1, 100), st.floats(0, 2))
-def test_whole_chains_agree(dtype, seed, shape, mean_type, noise_schedule, steps, scale):
-    arguments = a_schedule(noise_schedule, steps), mean_type, a_denoiser(seed, dtype, **shape)
+@given(dtypes, seeds, denoisers, mean_types, noise_schedules, samplers, st.data(), st.floats(0, 2))
+def test_whole_chains_agree(dtype, seed, shape, mean_type, noise_schedule, sampler, data, scale):
+    n_steps = data.draw(st.integers(1, 100))
+    n_sampled = data.draw(st.none() | st.integers(1, n_steps))
+    steps = steps_of(a_schedule(noise_schedule, n_steps), mean_type, sampler, n_sampled)
+    arguments = a_denoiser(seed, dtype, **shape), steps
     x_T = histories(seed, dtype)
     rows = SparseRows.of_dense(x_T)
     expected = over_the_items(*arguments, x_T, rows, scale)
@@ -100,28 +108,28 @@ def test_whole_chains_agree(dtype, seed, shape, mean_type, noise_schedule, steps
 @given(dtypes, seeds, denoisers, mean_types, st.floats(-1, 8), st.sampled_from([0.1, 3.0, 30.0]))
 def test_single_steps_agree_for_any_weights_and_scales(dtype, seed, shape, mean_type, scale, size):
     """The last step from any ``x_1``, of either sign and any length."""
-    schedule, denoiser = a_schedule("linear", 1), a_denoiser(seed, dtype, **shape, size=size)
+    denoiser, steps = a_denoiser(seed, dtype, **shape, size=size), steps_of(a_schedule("linear", 1), mean_type)
     x_1 = size * torch.randn(6, N_ITEMS, generator=torch.Generator().manual_seed(seed), dtype=dtype)
     guidance = SparseRows.of_dense(histories(seed, dtype))
-    expected = over_the_items(schedule, mean_type, denoiser, x_1, guidance, scale)
-    assert_agree(in_the_hidden_units(schedule, mean_type, denoiser, x_1, guidance, scale), expected)
+    expected = over_the_items(denoiser, steps, x_1, guidance, scale)
+    assert_agree(in_the_hidden_units(denoiser, steps, x_1, guidance, scale), expected)
 
 
 @settings(max_examples=100)
 @given(dtypes, seeds, denoisers, mean_types, noise_schedules, st.sampled_from([0.1, 3.0, 30.0]))
 def test_a_step_between_agrees_for_any_weights(dtype, seed, shape, mean_type, noise_schedule, size):
     """What the next step needs of ``x_{t-1}``, from any ``x_t`` and last hidden layer, relative to its terms."""
-    schedule, denoiser = a_schedule(noise_schedule, 5), a_denoiser(seed, dtype, **shape, size=size)
+    steps = steps_of(a_schedule(noise_schedule, 5), mean_type)
+    denoiser, step = a_denoiser(seed, dtype, **shape, size=size), steps[1]
     generator = torch.Generator().manual_seed(seed)
     x_t = size * torch.randn(6, N_ITEMS, generator=generator, dtype=dtype)
     a = torch.randn(6, denoiser.output_layer.in_features, generator=generator, dtype=dtype)
-    process, step = HiddenProcess(schedule, mean_type, denoiser), 3
+    process = HiddenProcess(denoiser, steps)
     with torch.no_grad():
         prediction = denoiser.output_scale * denoiser.output_layer(a)
-        alpha, beta = (coefficient[step].item() for coefficient in schedule.step_coefficients(mean_type))
         state = hidden_process_module._State(x_t @ process._table, x_t.square().sum(dim=1) if shape["norm"] else None)
-        got = process._next(state, a, process._next_images(state, a, step), step)
-    terms = torch.stack([alpha * x_t, beta * prediction]).double()
+        got = process._next(state, a, step)
+    terms = torch.stack([step.of_x_t * x_t, step.of_prediction * prediction]).double()
     x_next = terms.sum(dim=0)
     largest = (terms.abs() @ process._table.double().abs()).max()
     assert (got.images - x_next @ process._table.double()).abs().max() < TOLERANCE[dtype] * largest
@@ -134,7 +142,8 @@ def test_a_step_between_agrees_for_any_weights(dtype, seed, shape, mean_type, no
 @given(seeds, denoisers, mean_types, noise_schedules, st.integers(2, 6), st.floats(-1, 8))
 def test_few_steps_agree_for_large_weights_in_float64(seed, shape, mean_type, noise_schedule, steps, scale):
     """The products that lead from one step to the next, at weights where more steps would be chaotic."""
-    arguments = a_schedule(noise_schedule, steps), mean_type, a_denoiser(seed, torch.float64, **shape, size=3.0)
+    denoiser = a_denoiser(seed, torch.float64, **shape, size=3.0)
+    arguments = denoiser, steps_of(a_schedule(noise_schedule, steps), mean_type)
     x_T = histories(seed, torch.float64)
     rows = SparseRows.of_dense(x_T)
     expected = over_the_items(*arguments, x_T, rows, scale)
@@ -142,18 +151,22 @@ def test_few_steps_agree_for_large_weights_in_float64(seed, shape, mean_type, no
     assert error < 1e-7
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("n", [None, 2])
 @pytest.mark.parametrize("mean_type", ["x0", "eps"])
-def test_without_noise_the_network_is_applied_again_and_again(mean_type):
-    arguments = a_schedule("linear", 4, noise_scale=0), mean_type, a_denoiser(0, torch.float64)
+def test_without_noise_the_network_is_applied_again_and_again(mean_type, n, sampler):
+    schedule = a_schedule("linear", 4, noise_scale=0)
+    arguments = a_denoiser(0, torch.float64), steps_of(schedule, mean_type, sampler, n)
     rows = SparseRows.of_dense(histories(0, torch.float64))
+    assert [step[1:3] for step in arguments[1]] == [(0, 1)] * (n or 4)
     assert_agree(in_the_hidden_units(*arguments, rows, rows, 2.0), over_the_items(*arguments, rows.dense(), rows, 2.0))
 
 
 @given(seeds, denoisers, mean_types, st.integers(1, 5))
 def test_a_sweep_gives_each_scale_its_scores_in_one_memory(seed, shape, mean_type, steps):
-    arguments = a_schedule("linear", steps), mean_type, a_denoiser(seed, torch.float64, **shape)
+    denoiser = a_denoiser(seed, torch.float64, **shape)
+    arguments = denoiser, steps_of(a_schedule("linear", steps), mean_type)
     rows = SparseRows.of_dense(histories(seed, torch.float64))
-    denoiser = arguments[-1]
     scales = [0.0, 1.0, 0.5, 2.0, 0.5]
     memory = set()
     sweep = HiddenProcess(*arguments).scores(rows, denoiser.encode(rows), scales)
@@ -165,7 +178,7 @@ def test_a_sweep_gives_each_scale_its_scores_in_one_memory(seed, shape, mean_typ
 
 
 def test_users_are_scored_in_chunks_alike(monkeypatch):
-    arguments = a_schedule("linear", 5), "x0", a_denoiser(0, torch.float64)
+    arguments = a_denoiser(0, torch.float64), steps_of(a_schedule("linear", 5), "x0")
     rows = SparseRows.of_dense(histories(0, torch.float64, n_users=50))
     whole = in_the_hidden_units(*arguments, rows, rows, 2.0).clone()
     monkeypatch.setattr(hidden_process_module, "_CHUNK", 7)
@@ -174,14 +187,14 @@ def test_users_are_scored_in_chunks_alike(monkeypatch):
 
 def test_sampled_noise_has_the_distribution_of_noise_on_the_items():
     """Mean and covariance of the scores of one user, of a denoiser that is nearly linear."""
-    schedule = a_schedule("linear", 3)
+    steps = steps_of(a_schedule("linear", 3), "x0")
     denoiser = a_denoiser(0, torch.float64, mlp_act_func="none", input_scale=0.5)
     x_T = histories(1, torch.float64)[2:3].expand(40_000, -1)
-    process = HiddenProcess(schedule, "x0", denoiser, sampling_noise=True)
+    process = HiddenProcess(denoiser, steps, sampling_noise=True)
     torch.manual_seed(0)
     with torch.no_grad():
         got = next(process.scores(SparseRows.of_dense(x_T), None, [0.0]))
-        expected = reverse_process(schedule, "x0", denoiser, x_T, sampling_noise=True)
+        expected = reverse_process(steps, denoiser, x_T, sampling_noise=True)
     torch.testing.assert_close(got.mean(dim=0), expected.mean(dim=0), rtol=0, atol=5 * expected.std() / 200)
     spread = expected.T.cov()
     torch.testing.assert_close(got.T.cov(), spread, rtol=0, atol=0.05 * spread.diagonal().max().item())
@@ -193,35 +206,10 @@ def test_sampled_noise_has_the_distribution_of_noise_on_the_items():
     [("x0", True, False, True), ("x0", False, True, True), ("x0", True, True, False), ("eps", False, True, False)],
 )
 def test_where_it_would_not_be_exact_it_refuses(mean_type, norm, sampling_noise, exact):
-    assert HiddenProcess.is_exact(mean_type, norm, sampling_noise) is exact
-    denoiser = a_denoiser(0, torch.float32, norm=norm)
+    denoiser, steps = a_denoiser(0, torch.float32, norm=norm), steps_of(a_schedule("linear", 2), mean_type)
+    assert HiddenProcess.is_exact(denoiser, steps, sampling_noise) is exact
     if exact:
-        HiddenProcess(a_schedule("linear", 2), mean_type, denoiser, sampling_noise)
+        HiddenProcess(denoiser, steps, sampling_noise)
     else:
         with pytest.raises(ValueError, match="only the process over the items is exact"):
-            HiddenProcess(a_schedule("linear", 2), mean_type, denoiser, sampling_noise)
-
-
-def test_it_knows_when_a_weight_has_changed():
-    denoiser = a_denoiser(0, torch.float32)
-    other = copy.deepcopy(denoiser.state_dict())
-
-    def loaded_in_inference_mode():
-        with torch.inference_mode():
-            denoiser.load_state_dict(other)
-
-    changes = [
-        lambda: denoiser.load_state_dict(other),
-        loaded_in_inference_mode,
-        lambda: denoiser.double(),
-        lambda: torch.optim.Adam(denoiser.parameters(), fused=True).step(),
-        lambda: torch.optim.SGD(denoiser.parameters()).step(),
-    ]
-    for change in changes:
-        process = HiddenProcess(a_schedule("linear", 2), "x0", denoiser)
-        assert process.is_current()
-        for parameter in denoiser.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        assert process.is_current()
-        change()
-        assert not process.is_current()
+            HiddenProcess(denoiser, steps, sampling_noise)

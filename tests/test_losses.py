@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from recbole_cfgdiff.diffusion import SparseRows, squared_errors
-from recbole_cfgdiff.diffusion import losses as losses_module
-from recbole_cfgdiff.diffusion.losses import direct_squared_errors, expanded_squared_errors
+from recbole_cfgdiff.diffusion.fast import squared_errors as losses_module
+from recbole_cfgdiff.diffusion.fast.squared_errors import direct_squared_errors, expanded_squared_errors
 
 sizes = st.integers(1, 12)
 

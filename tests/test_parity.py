@@ -107,7 +107,7 @@ def test_scores_with_noise_are_those_of_recbole(options, tiny):
     theirs, ours, batch = a_pair(tiny, **options)
     theirs.eval(), ours.eval()
     # In the hidden units noise is drawn as its image there, so that a seed gives other numbers.
-    ours.runs_in_hidden_space = not ours.sampling_noise
+    ours.scorer.runs_in_hidden_space = not ours.scorer.sampling_noise
     scores = []
     for model in (theirs, ours):
         torch.manual_seed(3)

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_cfgdiff.diffusion.sparse import ItemProjection, SparseRows, dropped, normalised, squared_norm
+from recbole_cfgdiff.diffusion.fast.kernels import dropped
+from recbole_cfgdiff.diffusion.fast.sparse import ItemProjection, SparseRows, normalised, squared_norm
 
 N_ITEMS, BATCH = 9, 6
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import SparseRows
-from recbole_cfgdiff.diffusion import losses as losses_module
+from recbole_cfgdiff.diffusion.fast import squared_errors as losses_module
 from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 
 # What reads a result from the device: its size or its value decides how the host goes on.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "is_nonzero", "equal")
@@ -40,8 +40,8 @@ class Operations(TorchDispatchMode):
 def a_model(dataset, model="CFGDiffRec", **options):
     """A model in training, and a batch of all its users."""
     config = Config(model, dataset, config_dict={"show_progress": False, **options})
-    _, train_data, _, _ = quick_start._load_data(config)
-    model = quick_start._make_trainer(config, train_data).model.train()
+    _, train_data, _, _ = load_data(config)
+    model = make_trainer(config, train_data).model.train()
     return model, train_data.user_list.to(model.device)
 
 
@@ -215,8 +215,8 @@ def test_mixed_precision_works_with_a_narrow_last_layer(tiny, monkeypatch):
 
 def test_adam_is_fused_and_the_same(tiny):
     config = Config("CFGDiffRec", tiny, config_dict={"show_progress": False, "weight_decay": 0.1, "learner": "adamw"})
-    _, train_data, _, _ = quick_start._load_data(config)
-    trainer = quick_start._make_trainer(config, train_data)
+    _, train_data, _, _ = load_data(config)
+    trainer = make_trainer(config, train_data)
     model, batch = trainer.model.train(), train_data.user_list.to(trainer.device)
     assert trainer.optimizer.defaults["fused"]
     weights = [parameter.detach().clone().requires_grad_() for parameter in model.parameters()]

@@ -173,7 +173,7 @@ def _add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of the model")
     parser.add_argument("--dataset", help="name of the data set")
     parser.add_argument("--params_file", type=_path, help="search space (properties/hyper/MODEL.hyper)")
-    parser.add_argument("--tool", default="hyperopt", help="hyperopt: one trial at a time; ray: several (%(default)s)")
+    parser.add_argument("--tool", default="optuna", help="optuna: one trial at a time; ray: several (%(default)s)")
     parser.add_argument("--algo", default="bayes", help="exhaustive, random or bayes (%(default)s)")
     parser.add_argument("--max_evals", type=int, help="number of trials (20; exhaustive: all combinations)")
     parser.add_argument("--config_files", default="", help='YAML files: "a.yaml b.yaml"')
@@ -197,9 +197,9 @@ def _further_options(known: argparse.Namespace, rest: list[str], *needed: str) -
             raise ConfigError(f"{name}: none given; add --{name}={name.upper()}{hint}")
     for name in options:
         if similar := nearest(name.replace("-", "_"), set(vars(known)) - {"command"}):
-            from recbole_cfgdiff.overlay.option_names import is_read
+            from recbole_cfgdiff.overlay.option_names import is_option
 
-            if not is_read(name):
+            if not is_option(name):
                 raise ConfigError(f"unknown option {name}; did you mean --{similar[0]}?")
     return options
 
@@ -208,16 +208,16 @@ def _tune(known: argparse.Namespace, rest: list[str]) -> int:
     options = _further_options(known, rest, "model", "dataset")
     from recbole_cfgdiff.overlay.config import Config
     from recbole_cfgdiff.overlay.unread_options import check_all_are_read
-    from recbole_cfgdiff.tuning.ray_trials import Cluster
+    from recbole_cfgdiff.tuning.cluster import Cluster
     from recbole_cfgdiff.tuning.tune import tune
 
     silence_recbole_deprecations()
     output = known.output or Path("results") / f"tune-{known.model}-{known.dataset}"
     files = known.config_files.split()
     cluster = Cluster(known.address, known.cpus_per_trial, known.gpus_per_trial)
-    if known.tool not in ("hyperopt", "ray"):
-        raise ConfigError(f"tool: expected hyperopt or ray, got {known.tool}")
-    if known.tool == "hyperopt" and cluster != Cluster():
+    if known.tool not in ("optuna", "ray"):
+        raise ConfigError(f"tool: expected optuna or ray, got {known.tool}")
+    if known.tool == "optuna" and cluster != Cluster():
         raise ConfigError("address, cpus_per_trial and gpus_per_trial are options of --tool=ray")
     by = cluster if known.tool == "ray" else None
     check_all_are_read([Config(known.model, known.dataset, files, options)])

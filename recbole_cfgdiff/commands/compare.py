@@ -14,6 +14,7 @@ from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.reporting.outputs import OutputFolder, Results
 from recbole_cfgdiff.reporting.report import Section, notes, report
 from recbole_cfgdiff.reporting.summary import first_place, meaning_of_marks, to_text
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.pool import check_jobs, run_missing
 from recbole_cfgdiff.runs.spec import Variant, make_runs
 from recbole_cfgdiff.tuning.tune import BEST, has_space, plan_search, tune
@@ -76,10 +77,11 @@ def compare(
         raise ConfigError(f"tune_budget: expected at least 0, got {tune_budget}")
     options = options or {}
     names, variants = [name.strip() for name in datasets.split(",")], parse_variants(models)
-    runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales)
+    data_sets = DataSets()
+    runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales, data_sets)
     if tune_budget:
         for name in names:
-            _check_searches(variants, name, tune_budget, config_files, options)
+            _check_searches(variants, name, tune_budget, config_files, options, data_sets)
     identity = {
         "command": "compare",
         "datasets": names,
@@ -92,9 +94,10 @@ def compare(
         if tune_budget:
             runs = []
             for name in names:
-                tuned = _tuned(variants, name, output, tune_budget, config_files, options, say)
-                runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales)
-        run_missing(runs, output, jobs, say)
+                tuned = _tuned(variants, name, output, tune_budget, config_files, options, data_sets, say)
+                runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales, data_sets)
+        with data_sets.kept(output):
+            run_missing(runs, output, jobs, say)
         results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
     _say_report(results, sections, output, say)
     failed = int((results.table["status"] == "failed").sum())
@@ -115,7 +118,12 @@ def _say_report(results: Results, sections: Sequence[Section], output: Path, say
 
 
 def _check_searches(
-    variants: Sequence[Variant], dataset: str, budget: int, config_files: Sequence[str], options: dict[str, Any]
+    variants: Sequence[Variant],
+    dataset: str,
+    budget: int,
+    config_files: Sequence[str],
+    options: dict[str, Any],
+    data_sets: DataSets,
 ) -> None:
     """Check all searches before the first; two that differ in nothing but what is searched would end alike."""
     seen: dict[str, str] = {}
@@ -123,7 +131,9 @@ def _check_searches(
         if not has_space(variant.model):
             continue
         files = [*config_files, *variant.config_files]
-        plan = plan_search(variant.model, dataset, max_evals=budget, config_files=files, options=options)
+        plan = plan_search(
+            variant.model, dataset, max_evals=budget, config_files=files, options=options, data_sets=data_sets
+        )
         fixed = {name: value for name, value in plan.config.options.items() if name not in plan.space}
         what = json.dumps([plan.config["model"], {**fixed, "chosen_by": None}], sort_keys=True)
         if what in seen:
@@ -138,6 +148,7 @@ def _tuned(
     budget: int,
     config_files: Sequence[str],
     options: dict[str, Any],
+    data_sets: DataSets,
     say: Callable[[str], None],
 ) -> list[Variant]:
     """The variants with the settings that a search on the data set chose, by validation with the first seed."""
@@ -149,6 +160,15 @@ def _tuned(
         say(f"tuning {variant.label} on {dataset}")
         folder = output / "tune" / dataset / variant.label.replace(":", "-")
         files = [*config_files, *variant.config_files]
-        tune(variant.model, dataset, folder, max_evals=budget, config_files=files, options=options, say=say)
+        tune(
+            variant.model,
+            dataset,
+            folder,
+            max_evals=budget,
+            config_files=files,
+            options=options,
+            say=say,
+            data_sets=data_sets,
+        )
         tuned.append(replace(variant, config_files=(*variant.config_files, str(folder / BEST))))
     return tuned

@@ -19,8 +19,9 @@ from recbole_cfgdiff.reporting.outputs import OutputFolder, Results
 from recbole_cfgdiff.reporting.report import report
 from recbole_cfgdiff.reporting.statistics import LEVEL, differences, holm
 from recbole_cfgdiff.reporting.summary import users_by_seed
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.pool import check_jobs, run_missing
-from recbole_cfgdiff.runs.spec import Run, Variant, check_data, make_runs
+from recbole_cfgdiff.runs.spec import Run, Variant, make_runs
 
 PAPER = PROPERTIES / "paper"
 TABLES = {2: PAPER / "table2.csv", 3: PAPER / "table3.csv"}
@@ -83,7 +84,7 @@ def variants_of(settings: Settings) -> list[Variant]:
     return [Variant(label_of("", settings), "DiffRec", {}, files), *guided]
 
 
-def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
+def plan(setting: str, n_seeds: int, options: dict[str, Any], data_sets: DataSets) -> list[Run]:
     """All runs of a setting.
 
     Raises:
@@ -92,10 +93,10 @@ def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
     variants = [variant for settings in settings_of(setting) for variant in variants_of(settings)]
     config = Config("DiffRec", setting, [PROTOCOL], options)
     try:
-        check_data(config)
+        data_sets.check(config)
     except ConfigError as error:
         raise ConfigError(f"{error}; dataset/README.md says how {setting} is made") from error
-    return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES)
+    return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES, data_sets)
 
 
 def reproduce(
@@ -126,10 +127,12 @@ def reproduce(
     figures = paper_table(table, setting)
     if fixed := sorted(_FIXED & set(options or {})):
         raise ConfigError(f"{', '.join(fixed)}: fixed by the paper's table; use compare for another protocol")
-    runs = plan(setting, n_seeds, options or {})
+    data_sets = DataSets()
+    runs = plan(setting, n_seeds, options or {}, data_sets)
     identity = {"command": "reproduce", "table": table, "setting": setting, "options": options or {}}
     with OutputFolder(output, identity):
-        run_missing(runs, output, jobs, say)
+        with data_sets.kept(output):
+            run_missing(runs, output, jobs, say)
         results, _ = report(f"The paper's table {table}, {setting}", runs, output)
         failed = results.table[results.table["status"] == "failed"]
         if len(failed):

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recbole_cfgdiff.diffusion.sparse import ItemProjection, SparseRows, dropped, normalised
-
-
-class Tanh(nn.Module):
-    """The hyperbolic tangent; without gradients as ``2 sigmoid(2 x) - 1``, for which torch takes half the time on a
-    CPU. It differs by the rounding of numbers of size 1."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Elementwise."""
-        return torch.tanh(x) if torch.is_grad_enabled() else (2 * x).sigmoid_().mul_(2).sub_(1)
-
+from recbole_cfgdiff.diffusion.encoders import GuidanceEncoder
+from recbole_cfgdiff.diffusion.fast.kernels import Tanh, dropped
+from recbole_cfgdiff.diffusion.fast.sparse import ItemProjection, SparseRows, normalised
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": Tanh,
@@ -53,6 +45,12 @@ def _scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
     return x if scale == 1 else x * scale
 
 
+def _xavier(layer: nn.Linear) -> None:
+    nn.init.xavier_normal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class Denoiser(nn.Module):
     """``act(c_in W_x drop(x_t) + enc(g) + W_t emb(t) + b)``, further hidden layers, ``c_out`` times a linear layer.
 
@@ -66,14 +64,17 @@ class Denoiser(nn.Module):
         mlp_act_func: activation of the hidden layers, one of ``ACTIVATIONS``.
         norm: L2-normalise ``x_t`` first.
         dropout_prob: dropout on ``x_t``.
-        guidance_encoder: maps guidance of shape ``(B, n)`` to ``(B, h)`` without a bias; None for a denoiser without
-            guidance.
+        guidance_encoder: maps guidance to ``(B, h)``; None for a denoiser without guidance.
         output_scale: ``c_out`` of Karras et al. 2022, Eq. 7, but constant; saved with the weights.
         input_scale: their ``c_in``, likewise.
 
     Raises:
         ValueError: on no hidden layer or an unknown activation.
     """
+
+    # Whether only the first and the last layer see the items, and the guidance adds to the first: what the process in
+    # the hidden units needs. A denoiser that is not so sets it to False.
+    allows_hidden_process = True
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Denoiser(nn.Module):
         mlp_act_func: str = "tanh",
         norm: bool = False,
         dropout_prob: float = 0.5,
-        guidance_encoder: nn.Module | None = None,
+        guidance_encoder: GuidanceEncoder | None = None,
         output_scale: float = 1.0,
         input_scale: float = 1.0,
     ) -> None:
@@ -105,27 +106,29 @@ class Denoiser(nn.Module):
             self.time_projection = nn.Linear(embedding_size, dims_dnn[0], bias=False)
         self.guidance_encoder = guidance_encoder
         self.hidden_layers = nn.ModuleList(
-            nn.Linear(size_in, size_out) for size_in, size_out in zip(dims_dnn[:-1], dims_dnn[1:])
+            nn.Linear(size_in, size_out) for size_in, size_out in pairwise(dims_dnn)
         )
         self.output_layer = nn.Linear(dims_dnn[-1], n_items)
         self._initialise()
 
     def _initialise(self) -> None:
-        """Xavier-normal weights, each block of the first layer with the deviation of the whole concatenation."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_normal_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        blocks: list[Any] = [self.input_layer]
+        """Xavier-normal weights, each block of the first layer with the deviation of the whole concatenation; the
+        encoder draws its own."""
         if self.embedding_size:
-            blocks.append(self.time_projection)
+            _xavier(self.time_layer)
+            _xavier(self.time_projection)
         if self.guidance_encoder is not None:
-            blocks.append(self.guidance_encoder.projection)
-        output_size = len(self.input_bias)
-        fan_in = sum(block.weight.numel() // output_size for block in blocks)
-        for block in blocks:
-            nn.init.normal_(block.weight, std=math.sqrt(2 / (fan_in + output_size)))
+            self.guidance_encoder.reset_parameters()
+        for layer in (*self.hidden_layers, self.output_layer):
+            _xavier(layer)
+        n_items, output_size = self.input_layer.weight.shape
+        n_columns = 0 if self.guidance_encoder is None else self.guidance_encoder.n_columns
+        std = math.sqrt(2 / (n_items + self.embedding_size + n_columns + output_size))
+        nn.init.normal_(self.input_layer.weight, std=std)
+        if self.embedding_size:
+            nn.init.normal_(self.time_projection.weight, std=std)
+        if self.guidance_encoder is not None:
+            self.guidance_encoder.reset_projection(std)
 
     def get_extra_state(self) -> torch.Tensor:
         """``input_scale`` and ``output_scale``, for ``state_dict``: the weights mean nothing without them."""

@@ -8,12 +8,13 @@ cast to the type of the data where it is used: ``1 - alphas_cumprod`` falls to 1
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from recbole_cfgdiff.diffusion.sparse import SparseRows
+from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 
 MEAN_TYPES = ("x0", "eps")
 NOISE_SCHEDULES = ("linear", "linear-var", "cosine", "binomial")
@@ -103,7 +104,7 @@ class NoiseSchedule(nn.Module):
         self.steps = len(betas)
         self.noiseless = bool((betas == 0).all())
         alphas_cumprod = torch.cumprod(1 - betas, dim=0)
-        alphas_cumprod_prev = torch.cat([torch.ones(1, dtype=betas.dtype), alphas_cumprod[:-1]])
+        alphas_cumprod_prev = torch.cat([torch.ones(1, dtype=betas.dtype, device=betas.device), alphas_cumprod[:-1]])
         noise_variance = 1 - alphas_cumprod
         # DDPM Eq. 7, DiffRec Eq. 10. At step 0 the limits are exactly 1, 0 and 0; the formulas leave 6e-10.
         coef1 = betas * alphas_cumprod_prev.sqrt() / noise_variance
@@ -138,19 +139,21 @@ class NoiseSchedule(nn.Module):
         deviation = _column((1 - self.alphas_cumprod[t]).sqrt(), noise)
         return x_start.scaled(self.alphas_cumprod[t].sqrt()).add_to(torch.mul(noise, deviation, out=out))
 
-    def predict_x_start(self, x_t: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """``x_0`` from ``x_t`` and the predicted noise, both of shape ``(B, n)``: DDPM Eq. 4 solved for ``x_0``."""
-        alphas_cumprod = self.alphas_cumprod[t]
-        return _column((1 / alphas_cumprod).sqrt(), x_t) * x_t - _column((1 / alphas_cumprod - 1).sqrt(), x_t) * eps
-
-    def posterior_mean(self, x_start: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Mean of ``q(x_{t-1} | x_t, x_0)``, all of shape ``(B, n)`` (DDPM Eq. 7, DiffRec Eq. 10)."""
-        return _column(self.posterior_mean_coef1[t], x_t) * x_start + _column(self.posterior_mean_coef2[t], x_t) * x_t
+    def respaced(self, timesteps: Sequence[int]) -> NoiseSchedule:
+        """The schedule of some of the steps only: its ``alphas_cumprod`` are those of the ``timesteps``, ascending
+        (Nichol & Dhariwal 2021, Sec. 4)."""
+        if len(timesteps) == self.steps:
+            return self
+        starts = [0, *(t + 1 for t in timesteps[:-1])]
+        alphas = [(1 - self.betas[start : t + 1]).prod() for start, t in zip(starts, timesteps)]
+        return NoiseSchedule(1 - torch.stack(alphas))
 
     def step_coefficients(self, mean_type: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """The reverse step as an affine map: ``x_{t-1} = alpha_t x_t + beta_t prediction_t``, each of shape ``(T,)``.
+        """The mean of ``q(x_{t-1} | x_t, x_0)`` at the predicted ``x_0`` (DDPM Eq. 7, DiffRec Eq. 10), as an affine
+        map: ``x_{t-1} = alpha_t x_t + beta_t prediction_t``, each of shape ``(T,)``.
 
-        The posterior mean's two coefficients, for ``eps`` with ``predict_x_start`` put in.
+        For ``eps`` with ``x_0 = sqrt(1 / alphas_cumprod) x_t - sqrt(1 / alphas_cumprod - 1) eps`` put in (DDPM Eq. 4
+        solved for ``x_0``).
         """
         if mean_type == "x0" or self.noiseless:
             return self.posterior_mean_coef2, self.posterior_mean_coef1

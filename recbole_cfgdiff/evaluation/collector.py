@@ -117,12 +117,13 @@ def collect_guidance_scales(
     model = trainer.model
     model.eval()
     collectors = {scale: trainer.eval_collector.emptied() for scale in guidance_scales}
-    for interaction, history_index, positive_u, positive_i in eval_data:
-        history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
-        for scores, collector in zip(model.guidance_sweep(history, collectors), collectors.values()):
-            scores[:, 0] = -torch.inf  # RecBole's padding item
-            scores[history_index] = -torch.inf
-            collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
+    with model.fixed_weights():
+        for interaction, history_index, positive_u, positive_i in eval_data:
+            history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
+            for scores, collector in zip(model.guidance_sweep(history, collectors), collectors.values()):
+                scores[:, 0] = -torch.inf  # RecBole's padding item
+                scores[history_index] = -torch.inf
+                collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
     return collectors
 
 

@@ -6,14 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from recbole_cfgdiff import diffusion
-from recbole_cfgdiff.diffusion import SparseRows
-from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
+from recbole_cfgdiff.data.histories import Histories
+from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.model.diffrec import DiffRec
 from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters
-from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_numbers
 
 
 class CFGDiffRec(DiffRec):
@@ -21,51 +19,41 @@ class CFGDiffRec(DiffRec):
 
     In training the guidance is replaced by the null guidance for a share ``p_uncond`` of the users; scoring combines
     the guided and the unguided prediction by ``guidance_scale``, an attribute that can be set on a trained model. A
-    user without a history gets the unguided scores.
-
-    Hyperparameters beside DiffRec's: ``p_uncond``, ``guidance_scale``, ``guidance_scales``, ``guidance_encoder``,
-    ``guidance_embedding_size``, ``time_embedding``; ``properties/model/CFGDiffRec.yaml`` explains each.
+    user without a history gets the unguided scores. Arguments and errors as of ``DiffRec``.
     """
 
-    hyperparameters_class = CFGDiffRecHyperparameters
+    hyperparameters_class: type[CFGDiffRecHyperparameters] = CFGDiffRecHyperparameters
+    hyperparameters: CFGDiffRecHyperparameters
+    is_guided = True
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.p_uncond = read_number(config, "p_uncond", 0, 1)
-        self.guidance_scale = read_number(config, "guidance_scale")
-        self.guidance_scales = read_numbers(config, "guidance_scales")
+    def __init__(self, config: Any, dataset: Any, histories: Histories | None = None) -> None:
+        super().__init__(config, dataset, histories)
+        given = self.hyperparameters
+        self.p_uncond = given.p_uncond
+        self.guidance_scale = given.guidance_scale
+        self.guidance_scales = given.guidance_scales
 
-    def _time_embedding_size(self, config: Any) -> int:
-        return super()._time_embedding_size(config) if read_flag(config, "time_embedding") else 0
-
-    def _guidance_size(self, config: Any) -> int:
-        """Columns of the guidance that ``training_example`` and ``inference_start`` give."""
-        return self.n_items
-
-    def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module:
-        return diffusion.make_guidance_encoder(
-            read_choice(config, "guidance_encoder", GUIDANCE_ENCODERS),
-            self._guidance_size(config),
-            read_integer(config, "guidance_embedding_size", minimum=1),
-            output_size,
+    @staticmethod
+    def make_denoiser(
+        given: Any, n_items: int, guidance_columns: int, input_scale: float, output_scale: float
+    ) -> Denoiser:
+        """As of ``DiffRec``, with a guidance encoder."""
+        return Denoiser(
+            n_items,
+            given.dims_dnn,
+            given.embedding_size if given.time_embedding else 0,
+            given.mlp_act_func,
+            given.norm,
+            given.dropout_prob,
+            diffusion.make_guidance_encoder(
+                given.guidance_encoder, guidance_columns, given.guidance_embedding_size, given.dims_dnn[0]
+            ),
+            output_scale,
+            input_scale,
         )
 
-    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
-        """The history, guided by itself (the paper, Sec. III-B). Shapes as in DiffRec."""
-        history = self.histories.select(users)
-        return history, history
-
-    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows]:
-        """DiffRec's start, guided by the history. Shapes as in DiffRec."""
-        x_T, _ = super().inference_start(history)
-        return x_T, history
-
     def losses(
-        self,
-        x_start: SparseRows,
-        guidance: SparseRows | None,
-        t: torch.Tensor,
-        noise: torch.Tensor | None = None,
+        self, x_start: SparseRows, guidance: SparseRows | None, t: torch.Tensor, noise: torch.Tensor | None = None
     ) -> torch.Tensor:
         """DiffRec's losses, the guidance of each user dropped with probability ``p_uncond``."""
         if guidance is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from logging import getLogger
 from typing import Any
@@ -11,155 +12,95 @@ from typing import Any
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
-from torch import nn
 
 from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.data.histories import Histories, trained_users
-from recbole_cfgdiff.diffusion import SparseRows
-from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
-from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
+from recbole_cfgdiff.data.loaders import UserDataLoader
+from recbole_cfgdiff.diffusion import Denoiser, NoiseSchedule, Restoration, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.hyperparameters import DiffRecHyperparameters
-from recbole_cfgdiff.model.options import read_choice, read_flag, read_integer, read_number, read_scale, read_sizes
-
-# Of histories whose weights are all 0, for an automatic scale that is a number.
-_LEAST_SQUARED_NORM = 1e-6
+from recbole_cfgdiff.options import Integer
 
 
 class DiffRec(GeneralRecommender):
     """Denoises users' noised histories; the denoised vector is the ranking.
 
-    Hyperparameters carry the names of RecBole's DiffRec; ``properties/model/DiffRec.yaml`` explains each. Loaded with
-    the weights of RecBole's DiffRec (``load_recbole_weights``) it gives the same scores.
+    Hyperparameters carry the names of RecBole's DiffRec; ``hyperparameters_class`` explains each. Loaded with the
+    weights of RecBole's DiffRec (``load_recbole_weights``) it gives the same scores.
 
-    Variants override ``training_example`` (what is diffused, and under which guidance) and ``inference_start`` (where
-    the reverse process begins).
+    What maps a history to scores is ``scorer``, which knows nothing of RecBole; this class is what RecBole needs beside
+    it, and the training. Variants override the class attributes, and ``make_task`` (what is diffused, and under which
+    guidance), ``make_denoiser`` (the network) or ``losses``.
 
     Args:
         config: RecBole's configuration.
         dataset: the training part of the data set.
+        histories: of all its users; None reads them from ``dataset``.
 
     Raises:
         ConfigError: on a hyperparameter out of its range.
     """
 
     input_type = InputType.LISTWISE
-    hyperparameters_class = DiffRecHyperparameters
+    train_loader = UserDataLoader
+    hyperparameters_class: type[DiffRecHyperparameters] = DiffRecHyperparameters
+    is_guided = False  # whether scores depend on a guidance scale
+    guidance_scale = 0.0
+    hyperparameters: DiffRecHyperparameters
     loss_weights: torch.Tensor
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Any, dataset: Any, histories: Histories | None = None) -> None:
         super().__init__(config, dataset)
-        self.histories = _read_histories(config, dataset).to(self.device)
-        self.mean_type = read_choice(config, "mean_type", MEAN_TYPES)
-        self.sampling_noise = read_flag(config, "sampling_noise")
-        self.schedule = _read_schedule(config, self.mean_type)
-        weights = self.schedule.loss_weights(self.mean_type)
-        weights = weights if read_flag(config, "reweight") else torch.ones_like(weights)
-        self.register_buffer("loss_weights", weights, persistent=False)
-        self.sampling_steps = read_integer(config, "sampling_steps", minimum=0)
-        if self.sampling_steps > self.schedule.steps:
-            raise ConfigError(
-                f"sampling_steps: expected at most steps ({self.schedule.steps}), got {self.sampling_steps}"
-            )
-        self.guidance_scale = 0.0
+        given = self.hyperparameters = self.hyperparameters_class.read(config)
+        self.histories = (histories or make_histories(given, dataset)).to(self.device)
+        self.mean_type = given.mean_type
+        self.schedule = make_schedule(given)
+        weights = self.schedule.loss_weights(given.mean_type)
+        self.register_buffer("loss_weights", weights if given.reweight else torch.ones_like(weights), persistent=False)
         # How many users `predict` scores at once, so that sampled evaluation never holds users x items.
-        self.predict_users = max(1, read_integer(config, "full_sort_eval_batch_size", minimum=1) // self.n_items)
-        self.timestep_sampler = diffusion.TimestepSampler(
-            self.schedule.steps, read_integer(config, "history_num_per_term", minimum=1)
-        )
-        dims_dnn = read_sizes(config, "dims_dnn")
-        input_scale, output_scale = self._read_scales(config, dataset)
-        self.denoiser = diffusion.Denoiser(
-            n_items=self.n_items,
-            dims_dnn=dims_dnn,
-            embedding_size=self._time_embedding_size(config),
-            mlp_act_func=read_choice(config, "mlp_act_func", ACTIVATIONS),
-            norm=read_flag(config, "norm"),
-            dropout_prob=read_number(config, "dropout_prob", 0, 1),
-            guidance_encoder=self._make_guidance_encoder(config, dims_dnn[0]),
+        batch_size = "full_sort_eval_batch_size"
+        self.predict_users = max(1, Integer(1).read(batch_size, config[batch_size]) // self.n_items)
+        self.timestep_sampler = diffusion.TimestepSampler(given.steps, given.history_num_per_term)
+        self.task = self.make_task(given, self.n_items, self.schedule)
+        trained = trained_users(dataset)
+        size = self.task.mean_squared_norm(self.histories.counts()[trained], self.histories.squared_norms()[trained])
+        scales = automatic_scales(given, self.schedule, size, self.n_items)
+        self.denoiser = self.make_denoiser(given, self.n_items, self.task.guidance_columns, *scales)
+        features = self.denoiser.features
+        self._features = torch.compile(features) if given.torch_compile else features
+        self.scorer = make_scorer(given, self.task, self.denoiser)
+        getLogger().info("input_scale {:.4g}, output_scale {:.4g}".format(*scales))
+        space = "hidden units" if self.scorer.runs_in_hidden_space else "items"
+        getLogger().info(f"Inference in the space of the {space}")
+
+    @staticmethod
+    def make_task(given: Any, n_items: int, schedule: NoiseSchedule) -> Restoration:
+        """What is diffused and what guides it, of hyperparameters of the model's class."""
+        return Restoration(n_items, schedule, given.sampling_steps)
+
+    @staticmethod
+    def make_denoiser(
+        given: Any, n_items: int, guidance_columns: int, input_scale: float, output_scale: float
+    ) -> Denoiser:
+        """The network, of hyperparameters of the model's class. Arguments as of ``Denoiser``; ``guidance_columns`` are
+        the columns of the guidance."""
+        return Denoiser(
+            n_items,
+            given.dims_dnn,
+            given.embedding_size,
+            given.mlp_act_func,
+            given.norm,
+            given.dropout_prob,
             output_scale=output_scale,
             input_scale=input_scale,
         )
-        if read_flag(config, "torch_compile"):
-            self.denoiser.features = torch.compile(self.denoiser.features)  # type: ignore[method-assign]
-        self.runs_in_hidden_space = diffusion.HiddenProcess.is_exact(
-            self.mean_type, self.denoiser.norm, self.sampling_noise
-        )
-        self._kept_process: diffusion.HiddenProcess | None = None
-        getLogger().info(f"input_scale {input_scale:.4g}, output_scale {output_scale:.4g}")
-        getLogger().info(f"Inference in the space of the {'hidden units' if self.runs_in_hidden_space else 'items'}")
 
-    def _read_scales(self, config: Any, dataset: Any) -> tuple[float, float]:
-        """``input_scale`` and ``output_scale``; ``auto`` is one over the length of ``x_t``, and the size of an entry of
-        what is predicted, in the root mean square over users and steps:
-
-            sigma^2 = mean |x_0|^2 / n,  mean |x_t|^2 = n mean_t(alphas_cumprod_t sigma^2 + 1 - alphas_cumprod_t)
-
-        Karras et al. 2022, Eq. 7, give an entry of the input size 1; here its length is 1, as the guidance's is.
-        """
-        variance = self._mean_squared_norm(config, dataset) / self.n_items
-        kept = float(self.schedule.alphas_cumprod.mean())
-        input_scale, output_scale = read_scale(config, "input_scale"), read_scale(config, "output_scale")
-        if input_scale is None:
-            input_scale = 1.0 if read_flag(config, "norm") else (self.n_items * (kept * variance + 1 - kept)) ** -0.5
-        if output_scale is None:
-            output_scale = 1.0 if self.mean_type == "eps" else math.sqrt(variance)
-        if self.mean_type == "eps" and output_scale != 1:
-            raise ConfigError(
-                f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {output_scale:g}"
-            )
-        return input_scale, output_scale
-
-    def _mean_squared_norm(self, config: Any, dataset: Any) -> float:
-        """Of ``x_start``, in the mean over the users who are trained on."""
-        norms = self.histories.squared_norms()[trained_users(dataset)]
-        return max(float(norms.mean()), _LEAST_SQUARED_NORM)
-
-    def _time_embedding_size(self, config: Any) -> int:
-        return read_integer(config, "embedding_size", minimum=1)
-
-    def _make_guidance_encoder(self, config: Any, output_size: int) -> nn.Module | None:
-        return None
-
-    @property
-    def scoring_denoiser(self) -> diffusion.Denoiser:
-        """The network that scores; the one that is trained."""
-        return self.denoiser
-
-    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows | None]:
-        """What is trained on.
-
-        Args:
-            users: ids, shape ``(B,)``.
-
-        Returns:
-            ``x_start`` of shape ``(B, n)`` and the guidance, of shape ``(B, n)`` or None for a model without.
-        """
-        return self.histories.select(users), None
-
-    def inference_start(self, history: SparseRows) -> tuple[SparseRows | torch.Tensor, SparseRows | None]:
-        """Where the reverse process starts: the history itself, or noised for ``sampling_steps`` steps.
-
-        Args:
-            history: shape ``(B, n)``.
-
-        Returns:
-            ``x_T`` of shape ``(B, n)`` and the guidance, of shape ``(B, n)`` or None.
-        """
-        if self.sampling_steps == 0:
-            return history, None
-        t = torch.tensor([self.sampling_steps - 1], device=self.device)
-        return self.schedule.q_sample(history, t, self._noise(len(history))), None
-
-    def _noise(self, n_users: int) -> torch.Tensor:
-        return torch.randn(n_users, self.n_items, dtype=self.denoiser.input_bias.dtype, device=self.device)
+    def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
+        """What users, ids of shape ``(B,)``, are trained on. Result as of ``Restoration``."""
+        return self.task.training_example(self.histories.select(users))
 
     def losses(
-        self,
-        x_start: SparseRows,
-        guidance: SparseRows | None,
-        t: torch.Tensor,
-        noise: torch.Tensor | None = None,
+        self, x_start: SparseRows, guidance: SparseRows | None, t: torch.Tensor, noise: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Weighted loss of each user, before the division by ``T p(t)`` (DiffRec Eq. 11 and 12).
 
@@ -167,7 +108,7 @@ class DiffRec(GeneralRecommender):
 
         Args:
             x_start: shape ``(B, n)``.
-            guidance: shape ``(B, n)`` or None.
+            guidance: as of ``training_example``, or None for the null guidance.
             t: steps, shape ``(B,)``.
             noise: standard normal, shape ``(B, n)``, used up: ``x_t`` may be put in its place. None draws it.
 
@@ -177,7 +118,7 @@ class DiffRec(GeneralRecommender):
         x_t, target = self._noised(x_start, t, noise)
         if isinstance(target, SparseRows):
             target = replace(target, values=target.values / self.denoiser.output_scale)
-        features = self.denoiser.features(x_t, t, self.denoiser.encode(guidance))
+        features = self._features(x_t, t, self.denoiser.encode(guidance))
         errors = self._squared_errors(features, target) / self.n_items
         return self.loss_weights[t].to(errors.dtype) * errors
 
@@ -192,7 +133,8 @@ class DiffRec(GeneralRecommender):
         """``x_t`` and what the denoiser is to predict from it, both of shape ``(B, n)``."""
         if self.mean_type == "x0" and self.schedule.noiseless:
             return x_start, x_start
-        noise = self._noise(len(x_start)) if noise is None else noise
+        if noise is None:
+            noise = torch.randn(x_start.shape, dtype=self.denoiser.input_bias.dtype, device=self.device)
         if self.mean_type == "x0":
             return self.schedule.q_sample(x_start, t, noise, out=noise), x_start
         return self.schedule.q_sample(x_start, t, noise), noise
@@ -205,60 +147,27 @@ class DiffRec(GeneralRecommender):
         self.timestep_sampler.update(t, losses)
         return (losses / importance).mean()
 
+    def guidance_sweep(
+        self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]
+    ) -> Iterator[torch.Tensor]:
+        """``score`` for each guidance scale in turn. Arguments, result and errors as of ``Scorer.sweep``."""
+        return self.scorer.sweep(history, guidance_scales)
+
     def score(self, history: torch.Tensor | SparseRows) -> torch.Tensor:
         """Scores of all items for any histories, also of users whom the data set does not know.
 
         Args:
             history: 1 at the internal ids (``dataset.token2id``) of a user's items and 0 elsewhere, shape
-                ``(B, n)`` with ``n = dataset.item_num``.
+                ``(B, n)`` with ``n = dataset.item_num``; as of ``Scorer.sweep``.
 
         Returns:
             shape ``(B, n)``, higher is better; the history's own items are not left out.
         """
         return next(self.guidance_sweep(history, [self.guidance_scale]))
 
-    @torch.no_grad()
-    def guidance_sweep(
-        self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]
-    ) -> Iterator[torch.Tensor]:
-        """``score`` for each guidance scale in turn; what does not depend on the scale is computed once.
-
-        Args:
-            history: as in ``score``.
-            guidance_scales: any finite numbers.
-
-        Yields:
-            shape ``(B, n)``; the next may overwrite it, so that no more than one scale's scores are held.
-        """
-        if isinstance(history, torch.Tensor):
-            history = SparseRows.of_dense(history.to(self.denoiser.input_bias))  # its device and type
-        denoiser = self.scoring_denoiser
-        x_T, guidance = self.inference_start(history)
-        guidance_code = denoiser.encode(guidance)
-        if self.runs_in_hidden_space:
-            yield from self._hidden_process().scores(x_T, guidance_code, guidance_scales)
-            return
-        start = x_T.dense().to(self.denoiser.input_bias.dtype) if isinstance(x_T, SparseRows) else x_T
-        for guidance_scale in guidance_scales:
-
-            def predict(x_t: torch.Tensor, t: torch.Tensor, scale: float = guidance_scale) -> torch.Tensor:
-                return diffusion.guided_prediction(lambda code: denoiser(x_t, t, code), guidance_code, scale)
-
-            yield diffusion.reverse_process(self.schedule, self.mean_type, predict, start, self.sampling_noise)
-
-    def _hidden_process(self) -> diffusion.HiddenProcess:
-        """The reverse process of the present weights, kept until they change or are trained on."""
-        if self._kept_process is None or not self._kept_process.is_current():
-            self._kept_process = diffusion.HiddenProcess(
-                self.schedule, self.mean_type, self.scoring_denoiser, self.sampling_noise
-            )
-        return self._kept_process
-
-    def train(self, mode: bool = True) -> DiffRec:
-        """As of any module; what inference keeps of the weights is dropped."""
-        if mode:
-            self._kept_process = None
-        return super().train(mode)
+    def fixed_weights(self) -> AbstractContextManager[None]:
+        """Within it the weights must not change, and scoring many batches is faster; see ``Scorer.fixed_weights``."""
+        return self.scorer.fixed_weights()
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
@@ -271,10 +180,11 @@ class DiffRec(GeneralRecommender):
         users, row = interaction[self.USER_ID].unique(return_inverse=True)
         items = interaction[self.ITEM_ID]
         scores = torch.empty(len(items), device=items.device)
-        for start in range(0, len(users), self.predict_users):
-            chunk = self.score(self.histories.select(users[start : start + self.predict_users]))
-            pairs = ((row >= start) & (row < start + len(chunk))).nonzero().squeeze(1)
-            scores[pairs] = chunk[row[pairs] - start, items[pairs]].to(scores.dtype)
+        with self.fixed_weights():
+            for start in range(0, len(users), self.predict_users):
+                chunk = self.score(self.histories.select(users[start : start + self.predict_users]))
+                pairs = ((row >= start) & (row < start + len(chunk))).nonzero().squeeze(1)
+                scores[pairs] = chunk[row[pairs] - start, items[pairs]].to(scores.dtype)
         return scores
 
     def load_recbole_weights(self, state_dict: dict[str, torch.Tensor]) -> None:
@@ -306,28 +216,61 @@ class DiffRec(GeneralRecommender):
         self.denoiser.load_state_dict(weights)
 
 
-def _read_histories(config: Any, dataset: Any) -> Histories:
+def make_histories(given: DiffRecHyperparameters, dataset: Any) -> Histories:
+    """The histories of a (training) data set, weighted by recency where ``time-aware``.
+
+    Raises:
+        ConfigError: if that needs times and there are none.
+    """
     histories = Histories.of_dataset(dataset)
-    if not read_flag(config, "time-aware"):
+    if not given.time_aware:
         return histories
     if dataset.time_field not in dataset.inter_feat:
         raise ConfigError(
             f"time-aware: the data set {dataset.dataset_name} has no column {dataset.time_field!r} to order by; "
             "load one (load_col, TIME_FIELD) or set time-aware to False"
         )
-    return histories.weighted_by_recency(read_number(config, "w_min", 0), read_number(config, "w_max", 0))
+    return histories.weighted_by_recency(given.w_min, given.w_max)
 
 
-def _read_schedule(config: Any, mean_type: str) -> diffusion.NoiseSchedule:
+def make_schedule(given: DiffRecHyperparameters) -> NoiseSchedule:
+    """The noise schedule.
+
+    Raises:
+        ConfigError: on a beta of 1 where the noise is predicted.
+        ValueError: on a beta out of range.
+    """
     betas = diffusion.make_betas(
-        noise_schedule=read_choice(config, "noise_schedule", NOISE_SCHEDULES),
-        steps=read_integer(config, "steps", minimum=1),
-        noise_scale=read_number(config, "noise_scale", 0),
-        noise_min=read_number(config, "noise_min", 0),
-        noise_max=read_number(config, "noise_max", 0),
-        beta_fixed=read_flag(config, "beta_fixed"),
+        given.noise_schedule, given.steps, given.noise_scale, given.noise_min, given.noise_max, given.beta_fixed
     )
-    schedule = diffusion.NoiseSchedule(betas)
-    if mean_type == "eps" and not math.isfinite(float(1 / schedule.alphas_cumprod[-1])):
+    schedule = NoiseSchedule(betas)
+    if given.mean_type == "eps" and not math.isfinite(float(1 / schedule.alphas_cumprod[-1])):
         raise ConfigError("betas out of range: with mean_type eps every beta must be below 1, or x_0 is lost")
     return schedule
+
+
+def automatic_scales(
+    given: DiffRecHyperparameters, schedule: NoiseSchedule, mean_squared_norm: float, n_items: int
+) -> tuple[float, float]:
+    """``input_scale`` and ``output_scale``; ``auto`` is one over the length of ``x_t``, and the size of an entry of
+    what is predicted, in the root mean square over users and steps:
+
+        sigma^2 = mean |x_0|^2 / n,  mean |x_t|^2 = n mean_t(alphas_cumprod_t sigma^2 + 1 - alphas_cumprod_t)
+
+    Karras et al. 2022, Eq. 7, give an entry of the input size 1; here its length is 1, as the guidance's is.
+    """
+    variance = mean_squared_norm / n_items
+    kept = float(schedule.alphas_cumprod.mean())
+    input_scale, output_scale = given.input_scale, given.output_scale
+    if input_scale is None:
+        input_scale = 1.0 if given.norm else (n_items * (kept * variance + 1 - kept)) ** -0.5
+    if output_scale is None:
+        output_scale = 1.0 if given.mean_type == "eps" else math.sqrt(variance)
+    return input_scale, output_scale
+
+
+def make_scorer(given: DiffRecHyperparameters, task: Restoration, denoiser: Denoiser) -> diffusion.Scorer:
+    """What maps histories to scores."""
+    timesteps = diffusion.spaced_timesteps(given.steps, given.sampling_timesteps)
+    steps = diffusion.SAMPLERS[given.sampler](task.schedule, given.mean_type, timesteps)
+    return diffusion.Scorer(task, denoiser, steps, given.sampling_noise)

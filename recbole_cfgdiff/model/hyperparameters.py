@@ -1,7 +1,8 @@
 """The models' hyperparameters: a row each, read and checked before a network is built.
 
 Defaults are RecBole's DiffRec's where no other source is named. Sources: [DDPM] Ho et al. 2020. [DiffRec] Wang et al.
-2023. [paper] Buchanan, Gauch & Mai. [CFG] Ho & Salimans 2022. [EDM] Karras et al. 2022. ``properties/model/`` repeats
+2023. [paper] Buchanan, Gauch & Mai. [CFG] Ho & Salimans 2022. [EDM] Karras et al. 2022.
+[DDIM] Song et al. 2021. ``properties/model/`` repeats
 the rows as YAML; ``yaml_lines`` writes its lines.
 """
 
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from recbole_cfgdiff.diffusion.denoiser import ACTIVATIONS
-from recbole_cfgdiff.diffusion.guidance import GUIDANCE_ENCODERS
+from recbole_cfgdiff.diffusion.encoders import GUIDANCE_ENCODERS
+from recbole_cfgdiff.diffusion.samplers import SAMPLERS
 from recbole_cfgdiff.diffusion.schedule import MEAN_TYPES, NOISE_SCHEDULES
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.options import AutoOrNumber, Choice, Flag, Integer, Kind, Number, Numbers, Sizes
+from recbole_cfgdiff.options import AutoOrNumber, Choice, Flag, Integer, Kind, Number, Numbers, OrNone, Sizes
 
 Declared = TypeVar("Declared", bound="Hyperparameters")
 
@@ -114,7 +116,7 @@ def yaml_lines(declared: type[Hyperparameters]) -> dict[str, str]:
         if row.name not in before or before[row.name].default != row.default:
             comment = row.comment if row.name not in before else ""
             value = f"{row.name}: {_as_yaml(row.default)}"
-            lines[row.name] = f"{value:<31} # ({_YAML_TYPES[type(row.kind)]}) {comment}".rstrip()
+            lines[row.name] = f"{value:<31} # ({_yaml_type(row.kind)}) {comment}".rstrip()
     return lines
 
 
@@ -127,6 +129,10 @@ _YAML_TYPES: dict[type, str] = {
     Choice: "str",
     Sizes: "list of int",
 }
+
+
+def _yaml_type(kind: Kind) -> str:
+    return _YAML_TYPES[type(kind.kind if isinstance(kind, OrNone) else kind)]
 
 
 def _as_yaml(value: Any) -> str:
@@ -164,6 +170,18 @@ class DiffRecHyperparameters(Hyperparameters):
     )
     sampling_noise: bool = hyperparameter(
         False, Flag(), "Draw from the posterior at each step of inference instead of taking its mean."
+    )
+    sampler: str = hyperparameter(
+        "ddpm",
+        Choice(SAMPLERS),
+        "Steps of inference: ddpm (the posterior's mean) or ddim (x_0 and the noise, both as predicted).",
+        source="[DDPM] Eq. 7; [DDIM] Eq. 12",
+    )
+    sampling_timesteps: int | None = hyperparameter(
+        None,
+        OrNone(Integer(1)),
+        "Inference takes so many of the steps, evenly spaced back from the last; ~: all.",
+        source="Nichol & Dhariwal 2021, Sec. 4",
     )
     reweight: bool = hyperparameter(
         True, Flag(), "Weight the loss of each step as the likelihood does.", source="[DiffRec] Eq. 11, 12"
@@ -208,6 +226,12 @@ class DiffRecHyperparameters(Hyperparameters):
         """As of any."""
         if self.sampling_steps > self.steps:
             raise ConfigError(f"sampling_steps: expected at most steps ({self.steps}), got {self.sampling_steps}")
+        if self.sampling_timesteps is not None and self.sampling_timesteps > self.steps:
+            raise ConfigError(
+                f"sampling_timesteps: expected at most steps ({self.steps}), got {self.sampling_timesteps}"
+            )
+        if self.sampler == "ddim" and self.sampling_noise:
+            raise ConfigError("sampling_noise: ddim takes no noise; set sampler to ddpm or sampling_noise to False")
         if self.mean_type == "eps" and self.output_scale not in (None, 1):
             raise ConfigError(
                 f"output_scale: expected 1 with mean_type eps, noise being of size 1, got {self.output_scale:g}"

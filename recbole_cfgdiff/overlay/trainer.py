@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import zlib
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import recbole.trainer.trainer
@@ -238,7 +240,8 @@ class CheckpointTrainer(Trainer):
             path = Path(model_file or self.saved_model_file)
             load_model_state(self.model, checkpoint.load(path, self.device), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        with getattr(self.model, "fixed_weights", nullcontext)():
+            return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
 
 class _Scalars:

@@ -34,7 +34,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 def is_guided(prepared: Prepared) -> bool:
     """Whether the model's scores depend on a guidance scale."""
-    return getattr(getattr(prepared.trainer.model, "denoiser", None), "guidance_encoder", None) is not None
+    return getattr(prepared.trainer.model, "is_guided", False)
 
 
 def parts_of(prepared: Prepared) -> dict[str, Any]:

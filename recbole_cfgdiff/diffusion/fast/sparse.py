@@ -156,24 +156,3 @@ def inverse_norm(squared_norm: torch.Tensor) -> torch.Tensor:
 def squared_norm(x: torch.Tensor | SparseRows) -> torch.Tensor:
     """Squared length of each row of ``x``, shape ``(B,)``."""
     return x.squared_norm() if isinstance(x, SparseRows) else x.square().sum(dim=-1)
-
-
-def dropped(x: torch.Tensor | SparseRows, dropout_prob: float) -> torch.Tensor | SparseRows:
-    """Dropout (Srivastava et al. 2014): each entry is zeroed with probability ``dropout_prob``, the others scaled up.
-
-    On a CPU four times faster than ``torch.nn.functional.dropout``, from 16 random bits an entry: the probability is
-    rounded to a multiple of 2^-16, and the scale is exact for the rounded one.
-    """
-    if isinstance(x, SparseRows):
-        return replace(x, values=_dropped(x.values, dropout_prob))
-    return _dropped(x, dropout_prob)
-
-
-def _dropped(values: torch.Tensor, dropout_prob: float) -> torch.Tensor:
-    levels = 2**16
-    dropped_levels = round(dropout_prob * levels)
-    if dropped_levels == levels:
-        return torch.zeros_like(values)
-    words = torch.empty(values.numel() // 4 + 1, dtype=torch.int64, device=values.device).random_(-(2**63), None)
-    bits = words.view(torch.int16)[: values.numel()].view(values.shape)
-    return (values * (bits >= dropped_levels - levels // 2)).mul_(levels / (levels - dropped_levels))

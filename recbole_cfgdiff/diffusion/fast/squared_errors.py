@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from recbole_cfgdiff.diffusion.sparse import SparseRows
+from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 
 # What an entry of a sparse target costs per column, forward and backward, in multiplications of a dense product
 # (measured by benchmarks/training.py's rows with and without the expanded square, and for n from 1,400 to 35,000).
