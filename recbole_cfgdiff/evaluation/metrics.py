@@ -159,4 +159,4 @@ def _range_names(lowest: tuple[int, ...]) -> list[str]:
 
 def _share_names(shares: tuple[float, ...]) -> list[str]:
     percent = [f"{share:.0%}"[:-1] for share in (*shares, 1.0)]
-    return [f"top {percent[1]}%", *(f"{low}-{high}%" for low, high in itertools.pairwise(percent))]
+    return [f"top {percent[1]}%", *(f"{low}-{high}%" for low, high in itertools.pairwise(percent[1:]))]
