@@ -105,9 +105,7 @@ class Denoiser(nn.Module):
             self.time_layer = nn.Linear(embedding_size, embedding_size)
             self.time_projection = nn.Linear(embedding_size, dims_dnn[0], bias=False)
         self.guidance_encoder = guidance_encoder
-        self.hidden_layers = nn.ModuleList(
-            nn.Linear(size_in, size_out) for size_in, size_out in pairwise(dims_dnn)
-        )
+        self.hidden_layers = nn.ModuleList(nn.Linear(size_in, size_out) for size_in, size_out in pairwise(dims_dnn))
         self.output_layer = nn.Linear(dims_dnn[-1], n_items)
         self._initialise()
 
