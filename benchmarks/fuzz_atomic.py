@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.commands.cli import main
+from recbole_cfgdiff.runs import prepare
+from recbole_cfgdiff.runs.single import Prepared
 
 MODELS = ("Pop", "DiffRec", "CFGDiffRec", "BPR", "EASE", "SASRec")
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
@@ -253,8 +254,8 @@ def _run(
         _inside(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        mock.patch.object(quick_start, "init_logger"),
-        mock.patch.object(quick_start.Prepared, "fit_and_test", no_training),
+        mock.patch.object(prepare, "init_logger"),
+        mock.patch.object(Prepared, "fit_and_test", no_training),
     ):
         try:
             status = main(["run", *arguments])

@@ -21,7 +21,7 @@ from recbole.utils import ModelType
 from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.overlay.config import parse_literal, resolve_model
-from recbole_cfgdiff.overlay.option_names import model_files
+from recbole_cfgdiff.overlay.hyperparameters import model_files
 from recbole_cfgdiff.overlay.trainer import CheckpointTrainer
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, top_level_keys
 

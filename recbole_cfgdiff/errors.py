@@ -1,9 +1,17 @@
-"""Errors whose message is meant for the user, without a traceback."""
+"""The known errors, whose message is one line for the user; ``--debug`` shows their traceback too.
+
+Known are ConfigError, TrainingError, what the machine refuses (``describe_refusal``) and signals. RecBole checks little
+of what it is given, so what it raises itself before training is taken for a mistake in the options or the data, too
+(``reported_if_raised_by_recbole``). Any other exception is a bug, here or in a model of one's own, and ends in Python's
+traceback.
+"""
 
 from __future__ import annotations
 
 import difflib
 import errno
+import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +28,10 @@ _REFUSALS = {
 
 class ConfigError(ValueError):
     """A mistake in the options or in the data: what was wrong, where, and what to do. The command line exits 2."""
+
+
+class RecBoleFailure(ConfigError):
+    """What RecBole itself raised on the options or the data, which is its cause."""
 
 
 class TrainingError(RuntimeError):
@@ -46,22 +58,37 @@ def reported_as_training_error(advice: str) -> Iterator[None]:
         raise TrainingError(f"{refusal}; {advice}") from error
 
 
-@contextmanager
-def reported_as_config_error(where: str) -> Iterator[None]:
-    """Turn the exceptions that RecBole and torch raise on a user's mistake into a ConfigError that says ``where``.
+# Whose frames may lie between a call of RecBole and what it raises there on a mistake in the options or in the data.
+_BELOW_US = {"recbole", "torch", "numpy", "scipy", "pandas", "sklearn", *sys.stdlib_module_names}
 
-    Only for the stages before training, where what fails is the options or the data, and RecBole may raise anything:
-    the first operation that a wrong value does not fit.
+
+@contextmanager
+def reported_if_raised_by_recbole(where: str) -> Iterator[None]:
+    """Turn what RecBole itself raises, called from inside, into a RecBoleFailure that says ``where``.
+
+    A wrong value, or data that does not fit it, fails in whatever operation of RecBole's meets it first, by any
+    exception. Where code of ours, or of a model that is not RecBole's, lies between the call and what is raised, that
+    code has to check the value (by a ConfigError): the exception is a bug of it, and passes as it is.
     """
     try:
         yield
-    except ConfigError:
-        raise
     except Exception as error:
-        message = str(error) if type(error) in (ValueError, LookupError) else ""
-        if isinstance(error, OSError):
-            message = describe_refusal(error) or ""
-        raise ConfigError(f"{where}: {message or f'{type(error).__name__}: {error}'}") from error
+        is_refusal = isinstance(error, OSError) and describe_refusal(error) is not None
+        # The first two frames are this one and the one that calls RecBole.
+        frames = [(frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        packages = [module.partition(".")[0] for module, _ in frames[2:]]
+        if (
+            isinstance(error, ConfigError)
+            or is_refusal
+            or packages[:1] != ["recbole"]
+            or not _BELOW_US.issuperset(packages)
+        ):
+            raise
+        module, line = next(each for each in reversed(frames) if each[0].startswith("recbole."))
+        raise RecBoleFailure(
+            f"{where}: RecBole fails on these options or this data: {type(error).__name__}: {error} ({module}, line "
+            f"{line})"
+        ) from error
 
 
 def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:

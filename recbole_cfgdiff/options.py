@@ -6,7 +6,7 @@ The options of a run stand in ``overlay/options.py``, a model's hyperparameters 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,23 +50,32 @@ class Flag:
 
 @dataclass(frozen=True)
 class Integer:
-    """An integer of at least ``minimum`` and at most ``maximum``."""
+    """An integer of at least ``minimum`` (None: any) and at most ``maximum``."""
 
-    minimum: int = 0
+    minimum: int | None = 0
     maximum: int = _LARGEST
 
     @property
     def expected(self) -> str:
         """As of ``Kind``."""
-        below = "" if self.maximum == _LARGEST else f" and at most {self.maximum}"
-        return f"an integer of at least {self.minimum}{below}"
+        above = "" if self.maximum == _LARGEST else f", {self._to_maximum.removeprefix('an integer ')}"
+        return self._from_minimum + above
+
+    @property
+    def _from_minimum(self) -> str:
+        return "an integer" if self.minimum is None else f"an integer of at least {self.minimum}"
+
+    @property
+    def _to_maximum(self) -> str:
+        is_of_bits = self.maximum & (self.maximum + 1) == 0 and self.maximum > 1
+        return f"an integer below 2^{self.maximum.bit_length()}" if is_of_bits else f"at most {self.maximum}"
 
     def read(self, name: str, value: Any) -> int:
         """As of ``Kind``."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < self.minimum:
-            raise refused(name, self.expected, value)
+        if type(value) is not int or (self.minimum is not None and value < self.minimum):
+            raise refused(name, self._from_minimum, value)
         if value > self.maximum:
-            raise refused(name, "an integer below 2^63" if self.maximum == _LARGEST else self.expected, value)
+            raise refused(name, self._to_maximum, value)
         return value
 
 
@@ -141,9 +150,28 @@ class Choice:
 
     def read(self, name: str, value: Any) -> Any:
         """As of ``Kind``."""
-        if isinstance(value, (list, dict)) or value not in self.choices:
+        if not any(type(value) is type(choice) and value == choice for choice in self.choices):  # 1 is not True
             raise refused(name, self.expected, value)
         return value
+
+
+@dataclass(frozen=True)
+class Word:
+    """One of ``choices``, in capitals or not."""
+
+    choices: Collection[str]
+
+    @property
+    def expected(self) -> str:
+        """As of ``Kind``."""
+        return f"one of {', '.join(self.choices)}"
+
+    def read(self, name: str, value: Any) -> str:
+        """As of ``Kind``."""
+        for choice in self.choices:
+            if str(value).lower() == choice.lower():
+                return choice
+        raise refused(name, self.expected, value)
 
 
 @dataclass(frozen=True)
@@ -160,8 +188,22 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What a function takes for right."""
+
+    expected: str
+    is_right: Callable[[Any], bool]
+
+    def read(self, name: str, value: Any) -> Any:
+        """As of ``Kind``."""
+        if not self.is_right(value):
+            raise refused(name, self.expected, value)
+        return value
+
+
+@dataclass(frozen=True)
 class OrNone:
-    """None, or what is of another kind."""
+    """None, or what ``kind`` takes."""
 
     kind: Kind
 
@@ -173,3 +215,22 @@ class OrNone:
     def read(self, name: str, value: Any) -> Any:
         """As of ``Kind``."""
         return None if value is None else self.kind.read(name, value)
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is text, and not empty."""
+    return isinstance(value, str) and bool(value)
+
+
+def is_list_of_text(value: Any) -> bool:
+    """Whether it is a list, empty or not, of what ``is_text``."""
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def is_dictionary(value: Any) -> bool:
+    """Whether it has keys and values."""
+    return isinstance(value, dict)
+
+
+ANYTHING = Form("any value", lambda _: True)
+TEXT = Form("text", is_text)

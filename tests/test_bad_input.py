@@ -363,7 +363,7 @@ def test_an_empty_row_of_a_given_split_is_not_read_as_a_user(empty_folder, cli):
         write_inter(empty_folder / "dataset", "given", [("u", "i", 1), ("", "", "")])
         Path("dataset/given/given.inter").rename(f"dataset/given/given.{part}.inter")
     parts = "--benchmark_filename=['train','valid','test']"
-    fails_with(cli("--model=Pop", "--dataset=given", parts), "given.train.inter, line 3: expected an id for user_id")
+    fails_with(cli("--model=Pop", "--dataset=given", parts), "given.test.inter, line 3: expected an id for user_id")
 
 
 def test_parts_of_a_given_split_have_the_same_columns(empty_folder, cli):

@@ -17,6 +17,7 @@ import yaml
 from experiments import write_run
 
 from recbole_cfgdiff.commands import cli
+from recbole_cfgdiff.commands.arguments import parse_options
 from recbole_cfgdiff.commands.compare import parse_variants
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.overlay import checkpoint
@@ -255,13 +256,13 @@ def cli_run(capfd):
     ],
 )
 def test_further_options_may_stand_apart_from_their_values(arguments, options):
-    assert cli.parse_options(arguments) == options
+    assert parse_options(arguments) == options
 
 
 @pytest.mark.parametrize("arguments", [["--a"], ["--a", "--b=1"], ["a"], ["--a=1", "b"], ["--a", "-b"], ["-a", "1"]])
 def test_options_without_a_value_or_a_name_are_refused(arguments):
     with pytest.raises(ConfigError, match="expected --key=value, got "):
-        cli.parse_options(arguments)
+        parse_options(arguments)
 
 
 FINAL_FIT = "--config_files=properties/protocol/final_fit.yaml"

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-RUN = "from recbole_cfgdiff.commands.start import console; sys.argv = ['recbole-cfgdiff', 'run', '--model=Pop']; sys.exit(console())"
+RUN = """
+from recbole_cfgdiff.commands.start import console
+sys.argv = ["recbole-cfgdiff", "run", "--model=Pop"]
+sys.exit(console())
+"""
 IMPORT = "import recbole_cfgdiff.overlay.config"
 INSTALL = "python -m pip install --no-deps recbole==1.2.1"
 
@@ -22,7 +26,9 @@ PathFinder.find_spec = lambda name, *rest: None if name == "recbole" else find(n
 
 def python(code: str, *path: Path) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, CHECKOUT)))}
-    return subprocess.run([sys.executable, "-c", f"import sys\n{code}"], env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}"], env=environment, capture_output=True, text=True
+    )
 
 
 @pytest.fixture
@@ -56,7 +62,8 @@ def test_diffusion_needs_no_recbole():
 
 
 def test_importing_the_package_is_cheap():
-    code = "import recbole_cfgdiff; print([name for name in ('numpy', 'scipy', 'torch', 'recbole') if name in sys.modules])"
+    heavy = {"numpy", "scipy", "torch", "recbole"}
+    code = f"import recbole_cfgdiff; print([name for name in {heavy} if name in sys.modules])"
     assert python(code).stdout == "[]\n"
 
 
@@ -81,9 +88,7 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert python(code).stdout == (
-        "no ray\nRay Tune can't be imported: python -m pip install 'recbole-cfgdiff[ray]'\n"
-    )
+    assert python(code).stdout == ("no ray\nRay Tune can't be imported: python -m pip install 'recbole-cfgdiff[ray]'\n")
 
 
 def test_where_there_is_ray_recbole_gets_it():

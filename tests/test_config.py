@@ -60,17 +60,13 @@ def test_a_part_of_eval_args_leaves_the_rest_at_our_defaults():
 
 
 class Variant(CFGDiffRec):
-    """A user's own model, with an option of its own."""
-
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.own = config["an_option_of_my_own"]
+    """A user's own model."""
 
 
-def test_a_models_subclass_takes_its_files_and_may_have_options_of_its_own():
-    config = a_config(Variant, an_option_of_my_own="3", guidance_scale="2")
+def test_a_models_subclass_takes_its_files():
+    config = a_config(Variant, guidance_scale="2")
     assert (config["model"], config["steps"], config["p_uncond"]) == ("Variant", 5, 0.2)
-    assert (config["an_option_of_my_own"], config["guidance_scale"]) == (3, 2)
+    assert config["guidance_scale"] == 2
     assert a_config("RecBoleDiffRec")["noise_scale"] == a_config("DiffRec")["noise_scale"] == 0.001
 
 
@@ -129,9 +125,9 @@ def test_a_misspelt_option_is_an_error_with_the_nearest_name(name, similar):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("norm", 1),
+        ("norm", True),
         ("tail_ratio", 1),
-        ("encoding", 1),
+        ("encoding", "latin-1"),
         ("wandb_project", "mine"),
         ("discretization", {"age": {}}),
         ("token_num_threshold", 1),
@@ -192,6 +188,11 @@ def test_the_options_make_the_same_config_again():
         (
             "m0: &m0 {a0: 1, b0: 1}\n"
             + "".join(f"m{n + 1}: &m{n + 1} {{<<: [{', '.join([f'*m{n}'] * 10)}]}}\n" for n in range(9)),
+            "more than 10000 keys|unknown option m0",  # since PyYAML 6.0.4 a key is merged once
+        ),
+        (
+            "".join(f"m{n}: &m{n} {{{', '.join(f'k{n}_{k}: 1' for k in range(1000))}}}\n" for n in range(11))
+            + f"all: {{<<: [{', '.join(f'*m{n}' for n in range(11))}]}}",
             "more than 10000 keys",
         ),
         (f"a: &a {'x' * 500_000}\nb: [{','.join(['*a'] * 100)}]", "or too much text"),

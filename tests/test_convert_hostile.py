@@ -17,7 +17,7 @@ import pytest
 from converting import convert, read_back
 
 from conftest import write_inter
-from recbole_cfgdiff.data.convert.convert import convert as conversion
+from recbole_cfgdiff.data.convert import convert as conversion
 from recbole_cfgdiff.data.convert.sources import archives
 
 RATINGS = "".join(

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import tarfile
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ def as_amazon_2023_csv(folder, records):
 
 def as_yelp_tar(folder, records):
     def date(time):
-        return datetime.fromtimestamp(time, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
     lines = [
         json.dumps({"review_id": "r", "user_id": user, "business_id": item, "stars": rating, "date": date(time)})

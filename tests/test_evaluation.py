@@ -5,12 +5,13 @@ import torch
 from recbole.evaluator import Collector
 
 from conftest import SHARED_DATA
-from recbole_cfgdiff import diffusion, quick_start
+from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.diffusion import scorer as scorer_module
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation.collector import SparseCollector, evaluate_guidance_scales
 from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 
 ALL_METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC", "ItemCoverage", "AveragePopularity"]
 ALL_METRICS += ["GiniIndex", "ShannonEntropy", "TailPercentage"]
@@ -27,8 +28,8 @@ def a_trained(dataset, model="CFGDiffRec", epochs=2, **options):
     """A trained trainer, and the validation loader, of several batches."""
     options = {"epochs": epochs, "show_progress": False, "eval_batch_size": 600, **options}
     config = Config(model, dataset, config_dict=options)
-    _, train_data, valid_data, _ = quick_start.load_data(config)
-    trainer = quick_start.make_trainer(config, train_data)
+    _, train_data, valid_data, _ = load_data(config)
+    trainer = make_trainer(config, train_data)
     trainer.fit(train_data, valid_data, saved=False)
     trainer.model.eval()
     return trainer, valid_data
@@ -82,8 +83,8 @@ def test_a_sweep_gives_the_metrics_of_one_evaluation_a_scale(tiny):
 
 def test_a_sweep_refuses_a_sampled_evaluation(tiny):
     config = Config("CFGDiffRec", tiny, config_dict={"eval_args": {"mode": "uni20"}, "show_progress": False})
-    _, train_data, valid_data, _ = quick_start.load_data(config)
-    trainer = quick_start.make_trainer(config, train_data)
+    _, train_data, valid_data, _ = load_data(config)
+    trainer = make_trainer(config, train_data)
     with pytest.raises(ConfigError, match="only full ranking is supported"):
         evaluate_guidance_scales(trainer, valid_data, [1.0])
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from conftest import write_inter
-from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.overlay.config import Config
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 import latent_diffusion
@@ -43,8 +43,8 @@ def a_model(name, dataset):
     model, options = VARIANTS[name]
     measuring.register(model)
     config = Config(model.__name__, dataset, config_dict={**RATED, **options, "state": "ERROR", "show_progress": False})
-    _, train_data, _, _ = quick_start.load_data(config)
-    model = quick_start.make_trainer(config, train_data).model.eval()
+    _, train_data, _, _ = load_data(config)
+    model = make_trainer(config, train_data).model.eval()
     return model, train_data._dataset, train_data.user_list["user_id"].to(model.device)
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import write_inter
-from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import Denoiser, MovingAverage
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 
 NO_TIMES = "--load_col={'inter': ['user_id', 'item_id']}"
 QUIET = {"show_progress": False, "state": "ERROR"}
@@ -21,8 +21,8 @@ QUIET = {"show_progress": False, "state": "ERROR"}
 
 def a_model(dataset, **options):
     config = Config("ForwardCFGDiffRec", dataset, config_dict={**QUIET, **options})
-    _, train_data, _, _ = quick_start.load_data(config)
-    model = quick_start.make_trainer(config, train_data).model
+    _, train_data, _, _ = load_data(config)
+    model = make_trainer(config, train_data).model
     return model, train_data.user_list["user_id"].to(model.device)
 
 
@@ -196,8 +196,8 @@ def test_a_run_resumes_as_if_unbroken(tiny):
 
 def test_nothing_of_held_out_users_enters_training(tiny):
     config = Config("ForwardCFGDiffRec", tiny, ["properties/protocol/heldout_users.yaml"], QUIET)
-    _, train_data, _, test_data = quick_start.load_data(config)
-    model = quick_start.make_trainer(config, train_data).model
+    _, train_data, _, test_data = load_data(config)
+    model = make_trainer(config, train_data).model
     users = train_data.user_list["user_id"].to(model.device)
     assert len(users) == 48 and not set(users.tolist()) & set(test_data.uid_list.tolist())
     with torch.no_grad():  # without padding, on an accelerator too
@@ -211,8 +211,8 @@ def test_nothing_of_held_out_users_enters_training(tiny):
 
 def test_without_an_average_the_latest_weights_score(tiny):
     config = Config("ForwardCFGDiffRec", tiny, config_dict={**QUIET, "ema_decay": 0, "epochs": 1})
-    _, train_data, valid_data, _ = quick_start.load_data(config)
-    trainer = quick_start.make_trainer(config, train_data)
+    _, train_data, valid_data, _ = load_data(config)
+    trainer = make_trainer(config, train_data)
     started = trainer.model.denoiser.output_layer.weight.detach().clone()
     trainer.fit(train_data, valid_data, verbose=False)
     model = trainer.model

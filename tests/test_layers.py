@@ -34,7 +34,7 @@ def test_each_layer_imports_only_those_below(copy):
     ("module", "upward"),
     [
         ("diffusion/schedule.py", "from recbole_cfgdiff.data import loading"),
-        ("diffusion/losses.py", "import recbole"),
+        ("diffusion/samplers.py", "import recbole"),
         ("data/splits.py", "from recbole_cfgdiff.model import DiffRec"),
         ("model/diffrec.py", "from recbole_cfgdiff.overlay.config import Config"),
         ("overlay/trainer.py", "from recbole_cfgdiff.runs import spec"),

@@ -20,7 +20,7 @@ from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import run
 from recbole_cfgdiff.runs.pool import available_cores
 from recbole_cfgdiff.tuning import ray_trials
-from recbole_cfgdiff.tuning.ray_trials import Cluster, connected
+from recbole_cfgdiff.tuning.cluster import Cluster, connected, import_ray
 from recbole_cfgdiff.tuning.tune import tune
 
 pytest.importorskip("pyarrow", reason="Ray Tune needs it")
@@ -159,36 +159,18 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(tiny):
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    before = results(1)[-1]["epochs"]
     subprocess.run(command, capture_output=True, check=True)
     again = [json.loads(line)["epochs"] for line in Path("out/ray/2/trial-001/result.json").read_text().splitlines()]
+    # The worker may have gone on for a moment, and Ray have noted less than what its checkpoints have.
+    before = len(pd.read_csv(max(Path("out/ray/1/trial-001").glob("checkpoint_*/curve.csv"))))
     assert 15 < again[0] <= before + 1 and again[-1] == 300
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "{}",
-        "[1]",
-        '[{"suggested": 2}]',
-        '[{"suggested": 1}, {"suggested": 1}]',
-        '[{"over": 1, "record": {}}]',
-        '[{"suggested": 1}, {"over": 1, "record": {"status": "ended"}}]',
-        "[" * 100_000,
-    ],
-)
-def test_a_damaged_journal_is_told(content, tmp_path):
-    path = tmp_path / "search.json"
-    path.write_text(content)
-    with pytest.raises(ConfigError, match=r"search.json: damaged: .*; remove it to start the search"):
-        ray_trials._Journal(path)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--address=127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
+        (["--address=127.0.0.1:99999"], "nothing answers at 127.0.0.1:99999"),
         (["--address=somewhere"], "expected HOST:PORT or auto"),
         (["--address=ray://127.0.0.1:1"], "expected HOST:PORT or auto"),
         (["--address=auto"], "no Ray cluster at auto"),
@@ -196,8 +178,8 @@ def test_a_damaged_journal_is_told(content, tmp_path):
         (["--gpus-per-trial=-1"], "gpus_per_trial: expected a fraction of one or a whole number, got -1"),
         (["--gpus-per-trial=nan"], "gpus_per_trial: expected a fraction of one or a whole number, got nan"),
         (["--gpus-per-trial=1.5"], "gpus_per_trial: expected a fraction of one or a whole number, got 1.5"),
-        (["--tool=dask"], "tool: expected hyperopt or ray, got dask"),
-        (["--tool=hyperopt", "--cpus-per-trial=2"], "are options of --tool=ray"),
+        (["--tool=dask"], "tool: expected optuna or ray, got dask"),
+        (["--tool=optuna", "--cpus-per-trial=2"], "are options of --tool=ray"),
     ],
 )
 def test_mistakes_are_told_quickly(arguments, message, tiny, capfd):
@@ -227,4 +209,4 @@ def test_a_trial_that_fits_nowhere_is_told():
 def test_without_ray_tunes_packages_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray.tune", None)
     with pytest.raises(ConfigError, match=r"recbole-cfgdiff\[ray\]"):
-        ray_trials.import_ray()
+        import_ray()

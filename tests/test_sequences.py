@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_cfgdiff import quick_start
 from recbole_cfgdiff.commands import cli as command_line
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer
 from recbole_cfgdiff.runs.spec import Variant, make_runs
 from recbole_cfgdiff.tuning.tune import plan_search
 
@@ -25,7 +25,7 @@ LEAVE_OUT = {"eval_args": {"split": {"LS": "valid_and_test"}}}
 
 def load(model, dataset, **options):
     config = Config(model, dataset, config_dict={**QUIET, **options})
-    return quick_start.load_data(config)
+    return load_data(config)
 
 
 def split_in_three(dataset):
@@ -56,7 +56,7 @@ def test_the_users_targets_and_masks_are_a_general_model_s(is_given, tiny):
 def test_sequences_are_the_training_rows_before(tiny):
     _, train, _, test = load("SASRec", tiny, MAX_ITEM_LIST_LENGTH=5)
     _, general, _, _ = load("ForwardCFGDiffRec", tiny)
-    model = quick_start.make_trainer(Config("ForwardCFGDiffRec", tiny, config_dict=QUIET), general).model
+    model = make_trainer(Config("ForwardCFGDiffRec", tiny, config_dict=QUIET), general).model
     items_of = [
         model.histories.items[start:end].tolist()
         for start, end in zip(model.histories.offsets[:-1], model.histories.offsets[1:])
@@ -142,7 +142,7 @@ def test_mistakes_are_told(options, part, tiny, cli):
 
 def test_a_user_is_ranked_for_once(tiny):
     _, train, _, test = load("SASRec", tiny)
-    model = quick_start.make_trainer(Config("SASRec", tiny, config_dict=QUIET), train).model.eval()
+    model = make_trainer(Config("SASRec", tiny, config_dict=QUIET), train).model.eval()
     (users, _, _, _), *_ = list(test)
     scores = model.full_sort_predict(users.to(model.device))
     assert len(users["user_id"].unique()) == len(users)

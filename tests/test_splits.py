@@ -163,7 +163,10 @@ def test_models_that_know_their_users_are_refused(model, tiny):
     ("options", "message"),
     [
         ({"heldout_users": 1.5}, "heldout_users: expected a share between 0 and 1, got 1.5"),
-        ({"heldout_users": 0.2, "heldout_targets": "train"}, "heldout_targets: expected valid or test, got 'train'"),
+        (
+            {"heldout_users": 0.2, "heldout_targets": "train"},
+            "heldout_targets: expected one of valid, test, got 'train'",
+        ),
         ({"heldout_users": 0.2, "eval_args": {"mode": "uni100", "order": "TO"}}, "only full ranking is supported"),
     ],
 )

@@ -1,24 +1,55 @@
-"""Models side by side on the same data, split and seeds."""
+"""``compare``: models side by side on the same data, split and seeds."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole_cfgdiff.commands.arguments import (
+    add_config_files,
+    add_experiment_arguments,
+    further_options,
+    parse_options,
+)
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.reporting.outputs import OutputFolder, Results
 from recbole_cfgdiff.reporting.report import Section, notes, report
 from recbole_cfgdiff.reporting.summary import first_place, meaning_of_marks, to_text
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.pool import check_jobs, run_missing
 from recbole_cfgdiff.runs.spec import Variant, make_runs
+from recbole_cfgdiff.runs.sweep import parse_scales
 from recbole_cfgdiff.tuning.tune import BEST, has_space, plan_search, tune
 
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the command, and those of any experiment."""
+    parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all of them."
+    parser.add_argument("--models", help="names, as CFGDiffRec,MultVAE:mine.yaml,EASE")
+    parser.add_argument("--dataset", help="a data set, or several separated by commas")
+    add_config_files(parser)
+    parser.add_argument("--sweep-scales", help="guidance scales at which guided models are also evaluated: 0,0.5,1")
+    parser.add_argument("--tune-budget", type=int, default=0, help="trials to tune each model (0)")
+    add_experiment_arguments(parser, seeds=5)
+
+
+def call(known: argparse.Namespace, rest: list[str]) -> None:
+    """``compare`` by arguments of the command line."""
+    if "model" in parse_options(rest):
+        raise ConfigError("model: compare takes its models by --models=A,B")
+    options = further_options(known, rest, "models", "dataset")
+    scales = parse_scales(known.sweep_scales) if known.sweep_scales else GUIDANCE_SCALES
+    output = known.output or Path("results") / known.dataset.replace(",", "-")
+    files = known.config_files.split()
+    compare(known.models, known.dataset, known.seeds, output, known.jobs, files, options, scales, known.tune_budget)
 
 
 def parse_variants(models: str) -> list[Variant]:
@@ -76,10 +107,11 @@ def compare(
         raise ConfigError(f"tune_budget: expected at least 0, got {tune_budget}")
     options = options or {}
     names, variants = [name.strip() for name in datasets.split(",")], parse_variants(models)
-    runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales)
+    data_sets = DataSets()
+    runs = make_runs(variants, names, n_seeds, config_files, options, guidance_scales, data_sets)
     if tune_budget:
         for name in names:
-            _check_searches(variants, name, tune_budget, config_files, options)
+            _check_searches(variants, name, tune_budget, config_files, options, data_sets)
     identity = {
         "command": "compare",
         "datasets": names,
@@ -92,9 +124,10 @@ def compare(
         if tune_budget:
             runs = []
             for name in names:
-                tuned = _tuned(variants, name, output, tune_budget, config_files, options, say)
-                runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales)
-        run_missing(runs, output, jobs, say)
+                tuned = _tuned(variants, name, output, tune_budget, config_files, options, data_sets, say)
+                runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales, data_sets)
+        with data_sets.kept(output):
+            run_missing(runs, output, jobs, say)
         results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
     _say_report(results, sections, output, say)
     failed = int((results.table["status"] == "failed").sum())
@@ -115,7 +148,12 @@ def _say_report(results: Results, sections: Sequence[Section], output: Path, say
 
 
 def _check_searches(
-    variants: Sequence[Variant], dataset: str, budget: int, config_files: Sequence[str], options: dict[str, Any]
+    variants: Sequence[Variant],
+    dataset: str,
+    budget: int,
+    config_files: Sequence[str],
+    options: dict[str, Any],
+    data_sets: DataSets,
 ) -> None:
     """Check all searches before the first; two that differ in nothing but what is searched would end alike."""
     seen: dict[str, str] = {}
@@ -123,7 +161,9 @@ def _check_searches(
         if not has_space(variant.model):
             continue
         files = [*config_files, *variant.config_files]
-        plan = plan_search(variant.model, dataset, max_evals=budget, config_files=files, options=options)
+        plan = plan_search(
+            variant.model, dataset, max_evals=budget, config_files=files, options=options, data_sets=data_sets
+        )
         fixed = {name: value for name, value in plan.config.options.items() if name not in plan.space}
         what = json.dumps([plan.config["model"], {**fixed, "chosen_by": None}], sort_keys=True)
         if what in seen:
@@ -138,6 +178,7 @@ def _tuned(
     budget: int,
     config_files: Sequence[str],
     options: dict[str, Any],
+    data_sets: DataSets,
     say: Callable[[str], None],
 ) -> list[Variant]:
     """The variants with the settings that a search on the data set chose, by validation with the first seed."""
@@ -149,6 +190,15 @@ def _tuned(
         say(f"tuning {variant.label} on {dataset}")
         folder = output / "tune" / dataset / variant.label.replace(":", "-")
         files = [*config_files, *variant.config_files]
-        tune(variant.model, dataset, folder, max_evals=budget, config_files=files, options=options, say=say)
+        tune(
+            variant.model,
+            dataset,
+            folder,
+            max_evals=budget,
+            config_files=files,
+            options=options,
+            say=say,
+            data_sets=data_sets,
+        )
         tuned.append(replace(variant, config_files=(*variant.config_files, str(folder / BEST))))
     return tuned

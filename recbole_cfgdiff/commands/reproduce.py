@@ -1,7 +1,8 @@
-"""The paper's Tables II and III beside ours, by the same protocol."""
+"""``reproduce``: the paper's Tables II and III beside ours, by the same protocol."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from recbole_cfgdiff.commands.arguments import add_experiment_arguments, further_options
 from recbole_cfgdiff.errors import ConfigError, TrainingError, nearest
 from recbole_cfgdiff.escape import for_markdown, markdown_code, write_table
 from recbole_cfgdiff.files import write_text
@@ -19,8 +21,9 @@ from recbole_cfgdiff.reporting.outputs import OutputFolder, Results
 from recbole_cfgdiff.reporting.report import report
 from recbole_cfgdiff.reporting.statistics import LEVEL, differences, holm
 from recbole_cfgdiff.reporting.summary import users_by_seed
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.pool import check_jobs, run_missing
-from recbole_cfgdiff.runs.spec import Run, Variant, check_data, make_runs
+from recbole_cfgdiff.runs.spec import Run, Variant, make_runs
 
 PAPER = PROPERTIES / "paper"
 TABLES = {2: PAPER / "table2.csv", 3: PAPER / "table3.csv"}
@@ -29,6 +32,21 @@ GUIDANCE = ("raw", "embedding")
 GUIDANCE_SCALES = (0.0, 0.5, 1.0, 2.0)
 MAIN_METRIC = "ndcg@10"
 _FIXED = {"metrics", "topk", "valid_metric", "eval_args", "heldout_users", "heldout_targets", "guidance_encoder"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the command, and those of any experiment."""
+    parser.epilog = "Further --key=value options are RecBole's or the models' and apply to all runs."
+    parser.add_argument("--table", type=int, help="2 or 3")
+    parser.add_argument("--setting", help="ml-1m-clean, ml-1m-noisy, yelp-clean, amazon-office, ...")
+    add_experiment_arguments(parser, seeds=3)
+
+
+def call(known: argparse.Namespace, rest: list[str]) -> None:
+    """``reproduce`` by arguments of the command line."""
+    options = further_options(known, rest, "table", "setting")
+    output = known.output or Path("results") / f"table{known.table}-{known.setting}"
+    reproduce(known.table, known.setting, known.seeds, output, known.jobs, options)
 
 
 class Settings(NamedTuple):
@@ -83,7 +101,7 @@ def variants_of(settings: Settings) -> list[Variant]:
     return [Variant(label_of("", settings), "DiffRec", {}, files), *guided]
 
 
-def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
+def plan(setting: str, n_seeds: int, options: dict[str, Any], data_sets: DataSets) -> list[Run]:
     """All runs of a setting.
 
     Raises:
@@ -92,10 +110,10 @@ def plan(setting: str, n_seeds: int, options: dict[str, Any]) -> list[Run]:
     variants = [variant for settings in settings_of(setting) for variant in variants_of(settings)]
     config = Config("DiffRec", setting, [PROTOCOL], options)
     try:
-        check_data(config)
+        data_sets.check(config)
     except ConfigError as error:
         raise ConfigError(f"{error}; dataset/README.md says how {setting} is made") from error
-    return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES)
+    return make_runs(variants, [setting], n_seeds, [PROTOCOL], options, GUIDANCE_SCALES, data_sets)
 
 
 def reproduce(
@@ -126,10 +144,12 @@ def reproduce(
     figures = paper_table(table, setting)
     if fixed := sorted(_FIXED & set(options or {})):
         raise ConfigError(f"{', '.join(fixed)}: fixed by the paper's table; use compare for another protocol")
-    runs = plan(setting, n_seeds, options or {})
+    data_sets = DataSets()
+    runs = plan(setting, n_seeds, options or {}, data_sets)
     identity = {"command": "reproduce", "table": table, "setting": setting, "options": options or {}}
     with OutputFolder(output, identity):
-        run_missing(runs, output, jobs, say)
+        with data_sets.kept(output):
+            run_missing(runs, output, jobs, say)
         results, _ = report(f"The paper's table {table}, {setting}", runs, output)
         failed = results.table[results.table["status"] == "failed"]
         if len(failed):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from recbole_cfgdiff.compat import WrongRecBole
 from recbole_cfgdiff.runs.interrupts import end_at_once
 
 
@@ -15,11 +14,7 @@ def start(main: str) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
-    try:
-        from recbole_cfgdiff.commands import cli
-    except WrongRecBole as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    from recbole_cfgdiff.commands import cli
 
     status: int = getattr(cli, main)()
     try:

@@ -1,34 +1,43 @@
-"""Checks of RecBole's atomic files, made before RecBole reads them: it fills gaps in silence and names no line."""
+"""RecBole's atomic files, read and checked before RecBole makes a data set of them: which there are to be, their
+headers, and their columns. RecBole fills gaps in silence and names no line, and reads several times as slowly."""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import glob
 import hashlib
 import io
+import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import recbole.data.dataset
 from recbole.data.dataset import KnowledgeBasedDataset
-from recbole.utils import FeatureType, ModelType
+from recbole.utils import FeatureType, ModelType, argument_list
 
-from recbole_cfgdiff.data.convert.tokens import MISSING
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.data.atomic_data import AtomicData, Table
+from recbole_cfgdiff.data.atomic_rows import (
+    SEPARATORS,
+    Column,
+    Layout,
+    NumberColumn,
+    TextColumn,
+    add_rows,
+    cut,
+    header_line,
+    malformed,
+    problem_of_id,
+    problem_of_numbers,
+)
+from recbole_cfgdiff.errors import ConfigError
 
 _TYPES = {kind.value for kind in FeatureType}
 _SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
-
-_LONGEST_LINE = 1 << 24
-_LONGEST_ID = 1000  # RecBole holds ids in an array in which each has the room of the longest
-_LARGEST = float(np.finfo(np.float32).max)  # RecBole's numbers
-
-_SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a space", "::": "'::'"}
 
 
 class AtomicFile(NamedTuple):
@@ -49,24 +58,45 @@ class AtomicFile(NamedTuple):
     is_part: bool = False
 
 
-def check_atomic_files(config: Any) -> dict[str, dict[str, str]]:
-    """Check the atomic files that RecBole will load columns of.
-
-    Returns:
-        by suffix, the type of each column that is loaded.
+def read_atomic_files(config: Any) -> AtomicData:
+    """Read and check the atomic files that RecBole will load columns of, each once.
 
     Raises:
         ConfigError: if one is missing (which file is expected where) or malformed (file, line, what was expected); if
             a column that ``load_col`` or ``unload_col`` names does not exist, or stands in two files.
     """
     _check_reading_options(config)
-    columns: dict[str, dict[str, str]] = {}
-    for file in _files(config):
-        loaded = check_atomic_file(file, config)
-        if columns.setdefault(file.suffix, loaded) != loaded:
-            raise ConfigError(f"{file.path}: expected columns {_header(columns[file.suffix])}, found {_header(loaded)}")
-    _check_places(config, columns)
-    return columns
+    wanted = {file.path: file for file in _files(config)}
+    tables, content = {}, hashlib.sha256()
+    for path in _all_files(config):
+        content.update(path.name.encode())
+        if path in wanted:
+            tables[path] = _read_file(wanted[path], config, content)
+        else:
+            _add_content(path, content)
+    for path in [path for path in wanted if path not in tables]:  # additional_feat_suffix
+        tables[path] = _read_file(wanted[path], config, hashlib.sha256())
+    data = AtomicData(reading_of(config), _short(content), {path.name: tables[path] for path in wanted})
+    _check_columns(config, data)
+    return data
+
+
+def reading_of(config: Any) -> str:
+    """The options by which files are read and checked; data that was read by the same can be taken."""
+    options = {name: config[name] for name in (*argument_list.dataset_arguments, "encoding")}
+    where = str(Path(config["data_path"]).resolve())
+    return json.dumps([where, options, _loads_knowledge(config), _is_labeled(config)], sort_keys=True, default=str)
+
+
+def _check_columns(config: Any, data: AtomicData) -> None:
+    """That all parts of a data set have the same, and what ``_check_places`` checks."""
+    types = data.types()
+    for name, table in data.tables.items():
+        expected, found = types[table.suffix], table.types()
+        if found != expected:
+            path = Path(config["data_path"]) / name
+            raise ConfigError(f"{path}: expected columns {_header(expected)}, found {_header(found)}")
+    _check_places(config, types)
 
 
 def _header(columns: dict[str, str]) -> str:
@@ -121,14 +151,26 @@ def _check_places(config: Any, columns: dict[str, dict[str, str]]) -> None:
 
 def hash_of_data(config: Any) -> str:
     """Of the names and the contents of the data set's atomic files, those that are not loaded included."""
-    folder, name = Path(config["data_path"]), config["dataset"]
     content = hashlib.sha256()
-    for path in sorted(folder.glob(f"{glob.escape(name)}.*")):
-        if path.is_file() and path.suffix[1:] in _SUFFIXES:
-            content.update(path.name.encode())
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    content.update(block)
+    for path in _all_files(config):
+        content.update(path.name.encode())
+        _add_content(path, content)
+    return _short(content)
+
+
+def _all_files(config: Any) -> list[Path]:
+    folder, name = Path(config["data_path"]), config["dataset"]
+    found = folder.glob(f"{glob.escape(name)}.*")
+    return sorted(path for path in found if path.is_file() and path.suffix[1:] in _SUFFIXES)
+
+
+def _add_content(path: Path, content: Any) -> None:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+
+
+def _short(content: Any) -> str:
     return content.hexdigest()[:12]
 
 
@@ -137,10 +179,6 @@ def _check_reading_options(config: Any) -> None:
     ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
     if ids[0] == ids[1]:
         raise ConfigError(f"USER_ID_FIELD, ITEM_ID_FIELD: expected two columns, got {ids[0]!r} for both")
-    if encoding is not None and not isinstance(encoding, str):
-        raise ConfigError(f"encoding: expected the name of an encoding, such as utf-8, got {encoding!r}")
-    if not isinstance(separator, str) or not separator:
-        raise ConfigError(f"field_separator: expected one or more characters, got {separator!r}")
     if len(separator) > 1 and re.escape(separator) != separator:
         # pandas takes it for a regular expression, of which some never end, and RecBole takes it as it is.
         raise ConfigError(
@@ -150,8 +188,10 @@ def _check_reading_options(config: Any) -> None:
     if set(separator) & set('"\r\n\0'):
         raise ConfigError(f"field_separator: expected neither a quote nor a line break, got {separator!r}")
     if encoding is not None:
-        with reported_as_config_error("encoding"):
+        try:
             io.TextIOWrapper(io.BytesIO(), encoding)  # which also refuses what is no encoding of text
+        except (LookupError, ValueError) as error:
+            raise ConfigError(f"encoding: {error}") from error
     loaded = load_col.get("inter", []) if isinstance(load_col, dict) else ids if load_col is None else []
     if loaded != "*" and not (isinstance(loaded, list) and set(ids) <= set(loaded)):
         raise ConfigError(
@@ -174,52 +214,77 @@ def _is_given(config: Any, option: str) -> bool:
     return option in given and given[option] != config.internal_config_dict.get(option)
 
 
-def check_atomic_file(wanted: AtomicFile, config: Any) -> dict[str, str]:
-    """Check one file as RecBole would read it: the header's ``name:type`` fields, then each line's number of fields,
-    its ids, and the numbers of the columns that are loaded. An empty field is a missing value, which RecBole fills;
-    but for ids, for times, by which rows are ordered, and for labels.
+def _read_file(wanted: AtomicFile, config: Any, content: Any) -> Table:
+    """Read and check a file as RecBole would read it: the header's ``name:type`` fields, then each line's number of
+    fields, its ids, and the numbers of the columns that are loaded. An empty field is a missing value, which RecBole
+    fills; but for ids, for times, by which rows are ordered, and for labels.
 
     Args:
         wanted: the file.
         config: for ``field_separator``, ``encoding``, ``load_col`` and the names of columns.
-
-    Returns:
-        types of the columns that are loaded.
+        content: a hash, which gets the file's bytes.
 
     Raises:
         ConfigError: on the first line that is wrong, or if a column of ids is not loaded.
     """
     path, encoding = wanted.path, config["encoding"] or "utf-8"
     try:
-        with path.open(encoding=encoding, newline="") as file:
-            lines = _lines(file, path)
-            types = _read_header(wanted, next(lines, ""), config["field_separator"])
+        with _Hashed(path, content) as raw, io.TextIOWrapper(io.BufferedReader(raw), encoding, newline="") as file:
+            types = _read_header(wanted, header_line(file, path), config["field_separator"])
             loaded = _loaded(config, wanted.suffix, path, list(types))
-            if not set(wanted.ids) <= set(loaded):
-                raise ConfigError(
-                    f"load_col, unload_col: expected {', '.join(wanted.ids)} of {path} among what is loaded"
-                )
-            if wanted.suffix in (config["unload_col"] or {}) and wanted.suffix in (config["load_col"] or {}):
-                raise ConfigError(f"unload_col: load_col says what is loaded of {path}; give --load_col=None with it")
-            check = _LineCheck(wanted, config, types, loaded)
-            for number, fields in _rows(lines, path, config["field_separator"]):
-                check.check(number, fields)
+            _check_loaded(wanted, config, loaded)
+            layout = _layout(wanted, config, types, loaded)
+            n_rows = add_rows(file, layout)
     except UnicodeError as error:
         line, reason = _undecodable_line(path, encoding), getattr(error, "reason", error)
-        raise _malformed(path, line, f"not {encoding} text ({reason}); give --encoding=NAME") from error
-    check.finish()
-    return {name: types[name] for name in loaded}
+        raise malformed(path, line, f"not {encoding} text ({reason}); give --encoding=NAME") from error
+    _check_rows(wanted, layout, n_rows)
+    columns = {f"{name}:{types[name]}": layout.columns[list(types).index(name)].column() for name in loaded}
+    _check_there_are_numbers(path, columns)
+    return Table(wanted.suffix, columns)
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[str]:
-    number = 0
-    while line := file.readline(_LONGEST_LINE + 1):
-        number += 1
-        if len(line) > _LONGEST_LINE:
-            raise _malformed(path, number, f"expected a line of at most {_LONGEST_LINE:,} characters, found more")
-        if "\0" in line:
-            raise _malformed(path, number, "found a NUL byte: the file is damaged, or in another encoding (encoding)")
-        yield line
+class _Hashed(io.FileIO):
+    """A file whose bytes go into a hash as they are read."""
+
+    def __init__(self, path: Path, content: Any) -> None:
+        super().__init__(path)
+        self._content = content
+
+    def readinto(self, buffer: Any) -> int | None:
+        n_read = super().readinto(buffer)
+        self._content.update(memoryview(buffer)[:n_read])
+        return n_read
+
+
+def _check_loaded(wanted: AtomicFile, config: Any, loaded: list[str]) -> None:
+    if not set(wanted.ids) <= set(loaded):
+        raise ConfigError(
+            f"load_col, unload_col: expected {', '.join(wanted.ids)} of {wanted.path} among what is loaded"
+        )
+    if wanted.suffix in (config["unload_col"] or {}) and wanted.suffix in (config["load_col"] or {}):
+        raise ConfigError(f"unload_col: load_col says what is loaded of {wanted.path}; give --load_col=None with it")
+
+
+def _layout(wanted: AtomicFile, config: Any, types: dict[str, str], loaded: list[str]) -> Layout:
+    needed = {config["TIME_FIELD"]} if wanted.suffix == "inter" else set()
+    if wanted.suffix == "inter" and _is_labeled(config):
+        needed.add(config["LABEL_FIELD"])
+
+    def column(name: str) -> TextColumn | NumberColumn:
+        if types[name] == FeatureType.FLOAT.value:
+            return NumberColumn(name, name in needed)
+        if types[name] == FeatureType.FLOAT_SEQ.value:
+            return TextColumn(partial(problem_of_numbers, name, config["seq_separator"]))
+        return TextColumn(partial(problem_of_id, name) if name in wanted.ids else None)
+
+    names = list(types)
+    columns = {names.index(name): column(name) for name in loaded}
+    return Layout(wanted.path, config["field_separator"], names, columns, wanted.is_part)
+
+
+def _is_labeled(config: Any) -> bool:
+    return "labeled" in config["eval_args"]["mode"].values()
 
 
 def _undecodable_line(path: Path, encoding: str) -> int:
@@ -234,118 +299,24 @@ def _undecodable_line(path: Path, encoding: str) -> int:
     return number
 
 
-def _rows(lines: Iterator[str], path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers, from 2 on, and fields, quoted fields as pandas reads them; it knows no quotes for longer
-    separators."""
-    if len(separator) > 1:
-        for number, line in enumerate(lines, start=2):
-            yield number, line.rstrip("\r\n").split(separator)
+def _check_rows(wanted: AtomicFile, layout: Layout, n_rows: int) -> None:
+    """Check, after the last line, how many there were."""
+    if not n_rows:
+        raise ConfigError(f"{wanted.path}: expected rows below the header, found none")
+    if not wanted.is_unique:
         return
-    csv.field_size_limit(_LONGEST_LINE)
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    number = 2
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise _malformed(path, number, _bad_quote(str(error))) from error
-        if fields is None:
-            return
-        if reader.line_num + 1 != number:
-            raise _malformed(path, number, _bad_quote(f"the field goes on to line {reader.line_num + 1}"))
-        yield number, fields
-        number += 1
+    name = wanted.ids[0]
+    ids = layout.columns[layout.names.index(name)]
+    repeated = n_rows - ids.n_words if isinstance(ids, TextColumn) else 0
+    if repeated:
+        getLogger().info(f"{repeated:,} of {n_rows:,} rows of {wanted.path} left out: their {name} stands above them")
 
 
-def _bad_quote(problem: str) -> str:
-    if "limit" in problem:
-        return f"{problem}, characters"
-    return (
-        'expected fields without quotes, or quoted as "a ""b"" c" on one line, found a quote at the start of a field '
-        f"that does not end so ({problem}); `convert csv` writes a file without"
-    )
-
-
-class _LineCheck:
-    """The check of each line of a file, given its header."""
-
-    def __init__(self, wanted: AtomicFile, config: Any, types: dict[str, str], loaded: list[str]) -> None:
-        self._wanted = wanted
-        self._columns = columns = list(types)
-        self._separator = config["field_separator"]
-        self._last = max(columns.index(name) for name in loaded) if loaded else 0
-        self._ids = [columns.index(name) for name in wanted.ids]
-        self._numbers = [columns.index(name) for name in loaded if types[name] == FeatureType.FLOAT.value]
-        self._sequences = [columns.index(name) for name in loaded if types[name] == FeatureType.FLOAT_SEQ.value]
-        needed = [config["TIME_FIELD"]]
-        if "labeled" in config["eval_args"]["mode"].values():
-            needed.append(config["LABEL_FIELD"])
-        self._needed = (
-            [index for index in self._numbers if columns[index] in needed] if wanted.suffix == "inter" else []
-        )
-        self._within = config["seq_separator"]
-        self._with_number: set[int] = set()
-        self._seen: set[str] = set()
-        self._n_rows = 0
-
-    def check(self, line: int, fields: list[str]) -> None:
-        if not any(fields) and not (self._wanted.is_part and len(fields) > 1):
-            return  # which RecBole passes over
-        if len(fields) == 1 and not fields[0].strip():
-            return
-        if len(fields) > len(self._columns) or len(fields) <= self._last:
-            raise self._malformed(line, self._wrong_number_of_fields(fields))
-        self._n_rows += 1
-        for index in self._ids:
-            self._check_id(line, self._columns[index], fields[index])
-        for index in self._numbers:
-            self._check_number(line, index, fields[index])
-        for index in self._sequences:
-            if fields[index] not in MISSING and not all(
-                map(_is_number, filter(None, fields[index].split(self._within)))
-            ):
-                raise self._malformed(line, f"expected numbers for {self._columns[index]}, found {_cut(fields[index])}")
-        if self._wanted.is_unique:
-            self._seen.add(fields[self._ids[0]])
-
-    def finish(self) -> None:
-        """Check, after the last line, what all of them are to have."""
-        path = self._wanted.path
-        if not self._n_rows:
-            raise ConfigError(f"{path}: expected rows below the header, found none")
-        for index in self._numbers:
-            if index not in self._with_number:
-                raise ConfigError(f"{path}: expected a number for {self._columns[index]} in some line, found none")
-        repeated = self._n_rows - len(self._seen)
-        if self._wanted.is_unique and repeated:
-            name = self._columns[self._ids[0]]
-            getLogger().info(
-                f"{repeated:,} of {self._n_rows:,} rows of {path} left out: their {name} stands above them"
-            )
-
-    def _wrong_number_of_fields(self, fields: list[str]) -> str:
-        problem = f"expected {len(self._columns)} fields, found {len(fields)}"
-        if len(fields) > 1:
-            return problem
-        separator = _SEPARATORS.get(self._separator, repr(self._separator))
-        return f"{problem}; they are to be separated by {separator} (field_separator)"
-
-    def _check_id(self, line: int, column: str, text: str) -> None:
-        if text in MISSING:
-            found = f"{text!r}, which RecBole takes for none" if text else "nothing"
-            raise self._malformed(line, f"expected an id for {column}, found {found}")
-        if len(text) > _LONGEST_ID:
-            raise self._malformed(line, f"expected an id of at most {_LONGEST_ID} characters for {column}, found more")
-
-    def _check_number(self, line: int, index: int, text: str) -> None:
-        if text in MISSING and index not in self._needed:
-            return
-        if text in MISSING or not _is_number(text):
-            raise self._malformed(line, f"expected a number for {self._columns[index]}, found {_cut(text)}")
-        self._with_number.add(index)
-
-    def _malformed(self, line: int, problem: str) -> ConfigError:
-        return _malformed(self._wanted.path, line, problem)
+def _check_there_are_numbers(path: Path, columns: dict[str, Column]) -> None:
+    for field, column in columns.items():
+        if isinstance(column, np.ndarray) and np.isnan(column).all():
+            name = field.partition(":")[0]
+            raise ConfigError(f"{path}: expected a number for {name} in some line, found none")
 
 
 def _loaded(config: Any, suffix: str, path: Path, columns: list[str]) -> list[str]:
@@ -367,44 +338,28 @@ def _read_header(wanted: AtomicFile, line: str, separator: str) -> dict[str, str
     types: dict[str, str] = {}
     for field in line.rstrip("\r\n").split(separator):
         name, _, kind = field.partition(":")
-        if kind not in _TYPES or name.startswith("\ufeff") or not name:
+        if kind not in _TYPES or name.startswith(("\ufeff", '"')) or not name:
             expected = f"expected name:type with a type of {', '.join(sorted(_TYPES))}"
-            found = _cut(field.lstrip("\ufeff"))
-            raise _malformed(wanted.path, 1, f"{expected}, found {found}{_reading_hint(line, separator)}")
+            found = cut(field.lstrip("\ufeff"))
+            raise malformed(wanted.path, 1, f"{expected}, found {found}{_reading_hint(line, separator)}")
         if name in types:
-            raise _malformed(wanted.path, 1, f"the column {name} stands twice; rename or remove one")
+            raise malformed(wanted.path, 1, f"the column {name} stands twice; rename or remove one")
         types[name] = kind
     for name in wanted.ids:
         if name not in types:
             found = f"expected a column {name}:token, found {', '.join(types) or 'nothing'}"
-            raise _malformed(wanted.path, 1, f"{found}{_reading_hint(line, separator)}")
+            raise malformed(wanted.path, 1, f"{found}{_reading_hint(line, separator)}")
         if types[name] != FeatureType.TOKEN.value:
-            raise _malformed(wanted.path, 1, f"expected {name}:token, as ids are, found {name}:{types[name]}")
+            raise malformed(wanted.path, 1, f"expected {name}:token, as ids are, found {name}:{types[name]}")
     return types
 
 
 def _reading_hint(line: str, separator: str) -> str:
     """The option by which a header would be one."""
     mark = " after a byte order mark (encoding: utf-8-sig reads it)" if line.startswith("\ufeff") else ""
-    for other, name in _SEPARATORS.items():
+    for other, name in SEPARATORS.items():
         fields = line.strip("\ufeff\r\n").split(other)
         if other != separator and len(fields) > 1 and all(field.partition(":")[2] in _TYPES for field in fields):
             option = "leave field_separator out" if other == "\t" else f"give --field_separator='{other}'"
             return f"{mark}; the fields are separated by {name}: {option}"
     return mark
-
-
-def _is_number(text: str) -> bool:
-    """Whether RecBole reads it as one that float32 holds."""
-    try:
-        return abs(float(text)) <= _LARGEST  # not so for NaN
-    except ValueError:
-        return False
-
-
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:80]}...")
-
-
-def _malformed(path: Path, line: int, problem: str) -> ConfigError:
-    return ConfigError(f"{path}, line {line}: {problem}")

@@ -1,25 +1,26 @@
-"""RecBole's filters of rows: their options are checked, equal times keep the file's order, and each tells the log how
-many rows it took.
+"""RecBole's filters of rows: what they filter by is checked, equal times keep the file's order, and each tells the log
+how many rows it took.
 
-RecBole 1.2.1 passes over an interval that it can't read, or reads it as another; it sorts by time before it removes
-duplicates, by an unstable sort; and what a filter took is not told. To go with a RecBole that does none of it.
+RecBole 1.2.1 sorts by time before it removes duplicates, by an unstable sort, and what a filter took is not told. To go
+with a RecBole that does neither.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.utils import FeatureType
 
 from recbole_cfgdiff.compat import replaced
+from recbole_cfgdiff.data.filter_options import Interval, read_intervals
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.options import is_list_of_text
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, top_level_keys
 
 _COUNTS = {
@@ -29,50 +30,6 @@ _COUNTS = {
     "relation_kg_num_interval": "relations",
 }
 _ALIASES = ("alias_of_user_id", "alias_of_item_id")
-_INTERVAL = re.compile(r"\s*([\[(])([^,;]+),([^,;]+)([\])])\s*")
-
-
-class Interval(NamedTuple):
-    """The numbers from ``low`` to ``high``."""
-
-    has_low: bool
-    low: float
-    high: float
-    has_high: bool
-
-    def __str__(self) -> str:
-        return f"{'[' if self.has_low else '('}{self.low:g},{self.high:g}{']' if self.has_high else ')'}"
-
-
-def read_intervals(name: str, value: Any) -> list[Interval]:
-    """The intervals of an option.
-
-    Args:
-        name: of the option, for messages.
-        value: text, as ``[4,inf)``, or several in ascending order, as ``[0,1];(5,inf)``. Two numbers in a list or tuple
-            are the closed or open interval that Python's literals make of ``[4,5]`` and ``(4,5)``.
-
-    Raises:
-        ConfigError: on anything else, an interval without a number in it, or intervals in another order.
-    """
-    expected = f"{name}: expected an interval such as '[4,inf)', or several in ascending order, as '[0,1];(5,inf)'"
-    intervals: list[Interval] = []
-    text = str(value) if isinstance(value, (str, list, tuple)) else ""
-    for part in text.split(";"):
-        match = _INTERVAL.fullmatch(part)
-        try:
-            low, high = (float(match[place]) for place in (2, 3)) if match else (math.nan, math.nan)
-        except ValueError:
-            low = high = math.nan
-        if not match or math.isnan(low) or math.isnan(high):
-            raise ConfigError(f"{expected}; got {value!r}")
-        interval = Interval(match[1] == "[", low, high, match[4] == "]")
-        if low > high or (low == high and not (interval.has_low and interval.has_high)):
-            raise ConfigError(f"{expected}; there is no number in {part.strip()}")
-        if intervals and intervals[-1].high > low:
-            raise ConfigError(f"{expected}; got {value!r}")
-        intervals.append(interval)
-    return intervals
 
 
 def _outside(intervals: list[Interval]) -> str:
@@ -83,63 +40,6 @@ def _outside(intervals: list[Interval]) -> str:
     if len(intervals) == 1 and math.isinf(low.low):
         return f"{'above' if high.has_high else 'at least'} {high.high:g}"
     return f"outside {';'.join(map(str, intervals))}"
-
-
-def check_filter_options(options: Mapping[str, Any]) -> None:
-    """Check the form of the options that select rows and columns.
-
-    Args:
-        options: all options by name.
-
-    Raises:
-        ConfigError: on the first one that is of another form; the message gives the expected one.
-    """
-    for name in _COUNTS:
-        if options.get(name) is not None:
-            read_intervals(name, options[name])
-    _check_choice("rm_dup_inter", options.get("rm_dup_inter"), (None, "first", "last"))
-    _check_choice("filter_inter_by_user_or_item", options.get("filter_inter_by_user_or_item"), (None, True, False))
-    _check_val_interval(options.get("val_interval"))
-    _check_threshold(options.get("threshold"))
-    for name in ("load_col", "unload_col", "unused_col"):
-        _check_columns_option(name, options.get(name))
-
-
-def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
-        raise ConfigError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
-
-
-def _check_val_interval(value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise ConfigError(f"val_interval: expected such as {{'rating': '[4,inf)'}}, got {value!r}")
-    for name, wanted in value.items():
-        if not _is_list_of_text(wanted):
-            read_intervals(f"val_interval: {name}", wanted)
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(token, str) for token in value)
-
-
-def _check_threshold(value: Any) -> None:
-    if value is None:
-        return
-    numbers = value.values() if isinstance(value, dict) else ()
-    if len(numbers) != 1 or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise ConfigError(f"threshold: expected one column and a number, such as {{'rating': 4}}, got {value!r}")
-
-
-def _check_columns_option(name: str, value: Any) -> None:
-    if value is None:
-        return
-    lists = value.values() if isinstance(value, dict) else (None,)
-    for names in lists:
-        is_list = _is_list_of_text(names) or names == []
-        if not is_list and not (name == "load_col" and names == "*"):
-            raise ConfigError(f"{name}: expected such as {{'inter': ['rating']}}, got {value!r}")
 
 
 def check_filtered_columns(config: Any, columns: Mapping[str, Mapping[str, str]]) -> None:
@@ -160,7 +60,7 @@ def check_filtered_columns(config: Any, columns: Mapping[str, Mapping[str, str]]
     kinds = {name: kind for loaded in columns.values() for name, kind in loaded.items()}
     _check_named_columns(config, columns, kinds)
     for name, wanted in (config["val_interval"] or {}).items():
-        expected = "token" if _is_list_of_text(wanted) else "float"
+        expected = "token" if is_list_of_text(wanted) else "float"
         _check_filtered_column(config, "val_interval", name, kinds, expected)
     for name in config["threshold"] or {}:
         _check_filtered_column(config, "threshold", name, columns["inter"])
@@ -226,7 +126,7 @@ def _by_value(config: Any) -> str | None:
         return None
     reasons = (
         f"{name} none of {', '.join(value)}"
-        if _is_list_of_text(value)
+        if is_list_of_text(value)
         else f"{name} {_outside(read_intervals(name, value))}"
         for name, value in wanted.items()
     )

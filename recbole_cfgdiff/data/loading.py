@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from logging import getLogger
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import recbole.data
 import recbole.data.dataset
+import recbole.data.utils
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType, ModelType
 
 from recbole_cfgdiff.compat import replaced
-from recbole_cfgdiff.data.atomic import check_atomic_files
+from recbole_cfgdiff.data.atomic import read_atomic_files, reading_of
+from recbole_cfgdiff.data.atomic_data import AtomicData
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.filters import check_filtered_columns, mended_filters, source_of
 from recbole_cfgdiff.data.loaders import remember_batches
@@ -22,7 +22,7 @@ from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_i
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
 _NOT_FOR_GIVEN_SPLITS = (
     "val_interval",
@@ -33,32 +33,44 @@ _NOT_FOR_GIVEN_SPLITS = (
 )
 
 
-def check_data(config: Any) -> None:
+def check_data(config: Any, known: AtomicData | None = None) -> AtomicData:
     """Check the data set of the configuration, downloaded where needed, as far as it can be before it is loaded.
+
+    Args:
+        config: the configuration.
+        known: what was read of a data set; if it is this one, by the same options, nothing is read.
+
+    Returns:
+        what was read.
 
     Raises:
         ConfigError: if the data is missing or malformed, or if an option does not fit its columns.
     """
     _check_given_split(config)
     download_if_missing(config)
-    columns = check_atomic_files(config)
+    data = known if known and known.reading == reading_of(config) else read_atomic_files(config)
+    columns = data.types()
     check_filtered_columns(config, columns)
     _check_labels(config, columns["inter"])
     _check_times(config, columns["inter"])
+    return data
 
 
-def create_dataset(config: Any) -> Any:
+def create_dataset(config: Any, known: AtomicData | None = None) -> Any:
     """RecBole's data set of the configuration, checked, and with the exact time order.
 
     RecBole 1.2.1 rounds times to float32 (64 to 128 seconds apart for times in seconds since 1970) before it sorts by
     them, stably; rows that are in order before keep it. Rows that are to be split at random keep the file's order, so
     that a seed gives RecBole's split; their places in time are remembered beside them.
 
+    Arguments as of ``check_data``.
+
     Raises:
         ConfigError: as ``check_data``; or if the data is filtered to nothing.
     """
-    check_data(config)
-    with reported_as_config_error(f"data set {config['dataset']}"), mended_filters():
+    data = check_data(config, known)
+    told = reported_if_raised_by_recbole(f"data set {config['dataset']}")
+    with mended_filters(), data.in_place_of_files(), told:
         dataset = _dataset_class(config)(config)
     if dataset.time_field in dataset.inter_feat:
         if config["benchmark_filename"] is not None or config["eval_args"]["order"] == "TO":
@@ -158,11 +170,11 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
         ConfigError: if the data can't be split so, or if nothing is left to validate or test on.
     """
     mended = replaced(Dataset, time_based_split=split_by_exact_time)
-    with reported_as_config_error(f"data set {config['dataset']}"), users_may_have_all_items(), mended:
-        prepare = make_sequence_loaders if needs_sequences(config) else _make_loaders
-        train_data, valid_data, test_data = prepare(config, dataset)
-        if train_loader is not None:
-            train_data = train_loader(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
+    with users_may_have_all_items(), mended:
+        if needs_sequences(config):
+            train_data, valid_data, test_data = make_sequence_loaders(config, dataset)
+        else:
+            train_data, valid_data, test_data = _make_loaders(config, dataset, train_loader)
         if config["heldout_users"] is not None:
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
     check_negatives(config, dataset, (train_data, valid_data, test_data))
@@ -179,15 +191,17 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
     return train_data, valid_data, test_data
 
 
-def _make_loaders(config: Any, dataset: Any) -> Any:
+def _make_loaders(config: Any, dataset: Any, train_loader: type | None) -> tuple[Any, Any, Any]:
     """RecBole's ``data_preparation``, which finds no saved loaders and saves none: it unpickles and pickles them."""
-    asked = {name: config[name] for name in ("save_dataloaders", "dataloaders_save_path")}
-    config["save_dataloaders"], config["dataloaders_save_path"] = False, str(Path(os.devnull) / "none")
-    try:
+    get_dataloader = recbole.data.utils.get_dataloader
+
+    def choose(config: Any, phase: str) -> type:
+        return train_loader if train_loader and phase == "train" else get_dataloader(config, phase)
+
+    nothing = dict.fromkeys(("load_split_dataloaders", "save_split_dataloaders"), lambda *_, **__: None)
+    told = reported_if_raised_by_recbole(f"data set {config['dataset']}")
+    with replaced(recbole.data.utils, get_dataloader=choose, **nothing), told:
         return recbole.data.data_preparation(config, dataset)
-    finally:
-        for name, value in asked.items():
-            config[name] = value
 
 
 def _tell_rowless(dataset: Any, train_part: Any) -> None:

@@ -13,7 +13,7 @@ from recbole.sampler import Sampler
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from recbole_cfgdiff.data.time_order import time_order
-from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
 
 def needs_sequences(config: Any) -> bool:
@@ -64,7 +64,10 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     examples = _sequences(config, items, starts[users[targets]], targets)
     told = {dataset.uid_field: torch.from_numpy(users[targets]), dataset.iid_field: torch.from_numpy(items[targets])}
     examples.update(Interaction(told))
-    train_data = TrainDataLoader(config, parts[0].copy(examples), _negatives(config, parts), shuffle=config["shuffle"])
+    with reported_if_raised_by_recbole("training options"):
+        train_data = TrainDataLoader(
+            config, parts[0].copy(examples), _negatives(config, parts), shuffle=config["shuffle"]
+        )
 
     histories = _sequences(config, items, starts[:-1], starts[1:])
     histories.update(Interaction({dataset.uid_field: torch.arange(dataset.user_num)}))

@@ -166,12 +166,7 @@ def _ranking(config: Any, train_part: Any, part: Any, mask: torch.Tensor) -> Ful
 
 
 def _check_heldout_options(config: Any) -> None:
-    share, targets = config["heldout_users"], config["heldout_targets"]
-    if not isinstance(share, float) or not 0 < share < 1:
-        raise ConfigError(f"heldout_users: expected a share between 0 and 1, got {share!r}")
-    if targets not in ("valid", "test"):
-        raise ConfigError(f"heldout_targets: expected valid or test, got {targets!r}")
-    if targets == "valid" and config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
+    if config["heldout_targets"] == "valid" and config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
         raise ConfigError("heldout_targets: the split has no validation part; set it to test")
     if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
         able = ", ".join(["CFGDiffRec", "ForwardCFGDiffRec", *sorted(_FROM_HISTORIES)])

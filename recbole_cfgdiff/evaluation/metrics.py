@@ -15,6 +15,7 @@ from recbole.evaluator.metrics import TailPercentage
 from recbole.evaluator.register import metrics_dict
 
 from recbole_cfgdiff.evaluation.rankings import Ranking
+import itertools
 
 BEYOND_ACCURACY = ("ItemCoverage", "AveragePopularity", "TailPercentage", "GiniIndex", "ShannonEntropy")
 
@@ -152,10 +153,10 @@ def _grouped(values: np.ndarray, group: np.ndarray, names: list[str], counted: s
 
 
 def _range_names(lowest: tuple[int, ...]) -> list[str]:
-    pairs = zip(lowest, lowest[1:])
+    pairs = itertools.pairwise(lowest)
     return [str(low) if high == low + 1 else f"{low}-{high - 1}" for low, high in pairs] + [f"{lowest[-1]}+"]
 
 
 def _share_names(shares: tuple[float, ...]) -> list[str]:
     percent = [f"{share:.0%}"[:-1] for share in (*shares, 1.0)]
-    return [f"top {percent[1]}%", *(f"{low}-{high}%" for low, high in zip(percent[1:], percent[2:]))]
+    return [f"top {percent[1]}%", *(f"{low}-{high}%" for low, high in itertools.pairwise(percent))]

@@ -64,7 +64,7 @@ class Ranking(NamedTuple):
         """Write a compressed ``.npz``; a reader sees the whole file or none."""
         smallest = {name: _smallest(value) for name, value in self._asdict().items()}
         with in_one_piece(path) as unfinished:
-            np.savez_compressed(unfinished, **smallest)
+            np.savez_compressed(unfinished, **smallest)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> Ranking:

@@ -237,12 +237,14 @@ def make_schedule(given: DiffRecHyperparameters) -> NoiseSchedule:
     """The noise schedule.
 
     Raises:
-        ConfigError: on a beta of 1 where the noise is predicted.
-        ValueError: on a beta out of range.
+        ConfigError: on a beta out of range, or of 1 where the noise is predicted.
     """
-    betas = diffusion.make_betas(
-        given.noise_schedule, given.steps, given.noise_scale, given.noise_min, given.noise_max, given.beta_fixed
-    )
+    try:
+        betas = diffusion.make_betas(
+            given.noise_schedule, given.steps, given.noise_scale, given.noise_min, given.noise_max, given.beta_fixed
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     schedule = NoiseSchedule(betas)
     if given.mean_type == "eps" and not math.isfinite(float(1 / schedule.alphas_cumprod[-1])):
         raise ConfigError("betas out of range: with mean_type eps every beta must be below 1, or x_0 is lost")

@@ -35,6 +35,8 @@ _FORMATS = ("csr", "csc", "coo", "lil", "dok")
 # Rows and columns of all sparse matrices of a checkpoint, of which scipy holds a number or two each.
 _MOST_SIDES = 2**26
 
+_START = 2**12  # bytes of a pickle by which RecBole's are told
+
 # Marks values that are no tensors in memory but tensors in the file.
 _KIND = "__kind__"
 
@@ -87,10 +89,18 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not path.is_file():
         raise ConfigError(f"checkpoint {path}: there is no such file")
     try:
+        if _is_recboles(path):
+            raise ConfigError(
+                f"checkpoint {path}: RecBole wrote it, as objects whose code runs when they are loaded; nothing in it "
+                "was executed. Train the model here, by run_recbole_cfg.py and the same options, or, if you trust it, "
+                "load it by RecBole's own load_data_and_model"
+            )
         _check_unpacks_to_itself(path)
         state = _without_sparse_counters(torch.load(path, map_location=device, weights_only=True))
         _check_plain(state, most_values=path.stat().st_size)
         state = decode(state)
+    except ConfigError:
+        raise
     except Exception as error:  # whatever a file of another origin makes the reader stumble over
         raise ConfigError(
             f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged ({_told(error)}). Nothing in it was "
@@ -102,6 +112,14 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
         if not isinstance(state.get(name), kind) or isinstance(state[name], bool):
             raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged: see its {name}")
     return state
+
+
+def _is_recboles(path: Path) -> bool:
+    """Whether RecBole's trainer wrote a file: it begins with RecBole's Config, of which the pickle names the module."""
+    with zipfile.ZipFile(path) as archive:
+        (pickle, *_) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        with archive.open(pickle) as file:
+            return b"recbole.config.configurator" in file.read(_START)
 
 
 def _without_sparse_counters(state: Any) -> Any:

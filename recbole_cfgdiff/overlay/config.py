@@ -15,14 +15,15 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType, get_model
 
 from recbole_cfgdiff.data.sequences import needs_sequences
-from recbole_cfgdiff.errors import ConfigError, nearest, reported_as_config_error
+from recbole_cfgdiff.errors import ConfigError, nearest, reported_if_raised_by_recbole
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay.foreign_options import check_data_options
 from recbole_cfgdiff.overlay.hazards import check_hazards
-from recbole_cfgdiff.overlay.hyperparameter_types import check_hyperparameter_types
-from recbole_cfgdiff.overlay.option_names import check_option_names, model_files
-from recbole_cfgdiff.overlay.run_options import check_run_options
+from recbole_cfgdiff.overlay.hyperparameters import check_hyperparameters, default_options
+from recbole_cfgdiff.overlay.option_names import check_option_names
+from recbole_cfgdiff.overlay.option_rules import check_options
+from recbole_cfgdiff.overlay.options import Group, names_of
 from recbole_cfgdiff.overlay.yaml_files import read_yaml
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
 
@@ -55,9 +56,6 @@ def resolve_model(name: str) -> type:
 
 _PATHS = ("data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path")
 
-# RecBole joins a group of processes by them when a Config is made; a finished run is none of a group.
-_OF_THE_PROCESS = ("local_rank", "world_size", "nproc", "offset", "ip", "port")
-
 
 class Config(recbole.config.Config):
     """RecBole's Config, with the same meaning and precedence of options, except that
@@ -87,16 +85,6 @@ class Config(recbole.config.Config):
     Raises:
         ConfigError: on any mistake in the above.
     """
-
-    def __init__(
-        self,
-        model: str | type | None = None,
-        dataset: str | None = None,
-        config_file_list: list[str] | None = None,
-        config_dict: dict[str, Any] | None = None,
-    ) -> None:
-        with reported_as_config_error("options"):
-            super().__init__(model, dataset, config_file_list, config_dict)
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
@@ -136,7 +124,6 @@ class Config(recbole.config.Config):
         return value
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
-        self._model_files = model_files(model_class)
         super()._load_internal_config_dict(model, model_class, dataset)
         # Ours drop the ratings, which context-aware models predict: RecBole has settings of its own for those.
         if model_class.type not in (ModelType.CONTEXT, ModelType.DECISIONTREE):
@@ -154,8 +141,7 @@ class Config(recbole.config.Config):
         set's, which come last; those of the model's classes go in before the first file of data sets."""
         path = Path(file).resolve().relative_to(RECBOLE_PROPERTIES.resolve())
         if path == Path("dataset/sample.yaml"):
-            for model_file in self._model_files:
-                self._overlay(model_file)
+            self.internal_config_dict.update(default_options(self.model_class))
         loaded = super()._update_internal_config_dict(file)
         if path.parent != Path("dataset") or path.name == "sample.yaml":
             self._overlay(PROPERTIES / path)
@@ -174,11 +160,13 @@ class Config(recbole.config.Config):
             final["eval_args"] = {**self.internal_config_dict["eval_args"], **final["eval_args"]}
         _check_plain(self.external_config_dict)
         check_hazards(final)
-        check_run_options(final, self.external_config_dict)
-        check_hyperparameter_types(final, self.model_class)
+        check_options(final, self.external_config_dict)
+        check_hyperparameters(final, self.model_class)
         if not final["use_gpu"]:
             final["gpu_id"] = ""  # which is all that RecBole 1.2.1 chooses the device by
-        kept = {key: value for key, value in final.items() if _is_plain(value) and key not in _OF_THE_PROCESS}
+        # RecBole joins a group of processes by those when a Config is made; a finished run is none of a group.
+        of_the_process = names_of(Group.PROCESSES)
+        kept = {key: value for key, value in final.items() if _is_plain(value) and key not in of_the_process}
         self.options = copy.deepcopy(kept)
         if "eval_batch_size" not in self.external_config_dict:
             del self.options["eval_batch_size"]
@@ -201,7 +189,11 @@ class Config(recbole.config.Config):
                 self.external_config_dict[name] = os.path.expanduser(value)
 
     def _set_default_parameters(self) -> None:
-        super()._set_default_parameters()
+        loss_type = self.final_config_dict.get("loss_type")
+        if not hasattr(self.model_class, "input_type") and loss_type not in (None, "CE", "BPR"):
+            raise ConfigError(f"loss_type: expected CE or BPR, got {loss_type!r}")
+        with reported_if_raised_by_recbole("options"):
+            super()._set_default_parameters()
         if "eval_batch_size" not in self.external_config_dict and self._ranks_all_items_at_once():
             self.final_config_dict["eval_batch_size"] = self.final_config_dict["full_sort_eval_batch_size"]
 

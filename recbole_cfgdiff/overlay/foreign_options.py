@@ -7,63 +7,18 @@ does, and files to load into a model are the user's to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import argument_list
-
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.overlay.option_names import all_hyperparameter_names, hyperparameter_names
-from recbole_cfgdiff.overlay.run_options import DATA_AND_METRICS, ROWS
-from recbole_cfgdiff.properties import RECBOLE_PROPERTIES, top_level_keys
+from recbole_cfgdiff.overlay.hyperparameters import all_hyperparameter_names, hyperparameter_names
+from recbole_cfgdiff.overlay.options import IN_A_CHECKPOINT, IN_A_DATA_FOLDER, PASSED_OVER_IN_A_CHECKPOINT
 
 # Hyperparameters that name a file (ConvNCF, NAIS, RaCT, S3Rec, NeuMF, KD_DAGFM, xgboost).
 FILES_OF_MODELS = ("pre_model_path", "pretrain_path", "mf_pretrain_path", "mlp_pretrain_path", "warm_up", "xgb_model")
 
-_TRAINING = {
-    *argument_list.training_arguments,
-    "shuffle",
-    "require_pow",
-    "enable_amp",
-    "enable_scaler",
-    "transform",
-    "full_sort_eval_batch_size",
-}
-# Of a run; its checkpoint has them, a data folder may not.
-_SURROUNDINGS = {
-    "seed",
-    "reproducibility",
-    "gpu_id",
-    "use_gpu",
-    "worker",
-    "state",
-    "show_progress",
-    "data_path",
-    "chosen_by",
-    "run_name",
-    "resume",
-}
-# A checkpoint's place is where it is found; the others are of the run that wrote it, and over. wandb sends all options
-# to its server, for which the user has to ask each time.
-_LEFT_OUT = (
-    "checkpoint_dir",
-    "save_dataset",
-    "save_dataloaders",
-    "dataset_save_path",
-    "dataloaders_save_path",
-    "log_wandb",
-    "wandb_project",
-)
 # Beside the bytes of a checkpoint, the largest number that a hyperparameter in it may be: steps of annealing.
 _LARGEST = 200_000
-
-
-@lru_cache
-def _of_the_data() -> frozenset[str]:
-    described = {*argument_list.dataset_arguments, *top_level_keys(RECBOLE_PROPERTIES / "dataset" / "sample.yaml")}
-    measured = {*argument_list.evaluation_arguments, *DATA_AND_METRICS, *ROWS}
-    return frozenset((described | measured | {"encoding"}) - {"seed"})
 
 
 def check_data_options(options: Mapping[str, Any], model_class: type, where: str) -> None:
@@ -78,7 +33,7 @@ def check_data_options(options: Mapping[str, Any], model_class: type, where: str
         ConfigError: on an option that is not the data's to set, with its name.
     """
     of_models = hyperparameter_names(model_class) | all_hyperparameter_names()
-    _check(options, {*_of_the_data(), *_TRAINING, *of_models}, where)
+    _check(options, {*IN_A_DATA_FOLDER, *of_models}, where)
 
 
 def options_of_checkpoint(options: Mapping[str, Any], model_class: type, path: Path) -> dict[str, Any]:
@@ -88,9 +43,9 @@ def options_of_checkpoint(options: Mapping[str, Any], model_class: type, path: P
         ConfigError: on an option that a checkpoint may not set, with its name, or a size that its weights can't have.
     """
     where = f"checkpoint {path}"
-    kept = {name: value for name, value in options.items() if name not in _LEFT_OUT}
+    kept = {name: value for name, value in options.items() if name not in PASSED_OVER_IN_A_CHECKPOINT}
     of_model = hyperparameter_names(model_class)
-    _check(kept, {*_of_the_data(), *_TRAINING, *_SURROUNDINGS, *of_model}, where)
+    _check(kept, {*IN_A_CHECKPOINT, *of_model}, where)
     for name in of_model & set(kept) | {"MAX_ITEM_LIST_LENGTH"} & set(kept):
         numbers = kept[name] if isinstance(kept[name], list) else [kept[name]]
         if any(isinstance(number, int) and number > max(_LARGEST, path.stat().st_size) for number in numbers):

@@ -14,17 +14,12 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import argument_list
-
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import write_json
-from recbole_cfgdiff.overlay.run_options import DATA_AND_METRICS, ROWS
+from recbole_cfgdiff.overlay.options import ROWS, ROWS_AND_SPLIT
 
 _MOST_BYTES = 2**20
-_MEASURES = {"metrics", "topk", "valid_metric", "metric_decimal_place"}
-_OF_THE_SPLIT = sorted({*argument_list.dataset_arguments, "encoding", *DATA_AND_METRICS, *ROWS} - _MEASURES)
-_OF_THE_ROWS = [name for name in _OF_THE_SPLIT if name not in ("eval_args", "seed", "repeatable")]
 
 
 def keep_or_check(config: Any, loaders: Sequence[Any]) -> None:
@@ -42,8 +37,8 @@ def keep_or_check(config: Any, loaders: Sequence[Any]) -> None:
     if not asks:
         return
     files = {"dataset": config["dataset"], "files": hash_of_data(config)}
-    rows = {**files, "options": {name: config.options.get(name) for name in _OF_THE_ROWS}}
-    split = {**files, "options": {name: config.options.get(name) for name in _OF_THE_SPLIT}, "parts": _hashes(loaders)}
+    rows = {**files, "options": {name: config.options.get(name) for name in ROWS}}
+    split = {**files, "options": {name: config.options.get(name) for name in ROWS_AND_SPLIT}, "parts": _hashes(loaders)}
     folder = Path(config["checkpoint_dir"])
     for what, content, name in (
         ("dataset", rows, f"{config['dataset']}-Dataset.json"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.overlay.options import Group, names_of
 
 
 class _Rule(NamedTuple):
@@ -81,20 +82,9 @@ _RULES = (
         "its metrics are of values, not of lists; NDCG, Recall and their like are of lists",
     ),
     _Rule(
-        (
-            "valid_metric_bigger",
-            "neg_sampling",
-            "training_neg_sample_num",
-            "device",
-            "MODEL_TYPE",
-            "MODEL_INPUT_TYPE",
-            "eval_type",
-            "single_spec",
-            "valid_neg_sample_args",
-            "test_neg_sample_args",
-        ),
+        ("valid_metric_bigger", *names_of(Group.DERIVED)),
         lambda _: False,
-        "RecBole derives it from the model, the metrics, eval_args, train_neg_sample_args and use_gpu",
+        "RecBole derives it from the model, the metrics, eval_args, train_neg_sample_args, transform and use_gpu",
     ),
     _Rule(("noise_seed",), lambda config: config["noise_threshold"] is not None, "give noise_threshold with it"),
     _Rule(

@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Callable
+from typing import Any
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _PATIENCE = 0.5  # seconds until it is looked whether an interrupt got lost
@@ -61,23 +61,11 @@ def _handle(handler: _Handler) -> dict[int, Any]:
     return {number: signal.signal(number, handler) for number in heeded}
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    if _is_start(frame):
-        _end(Interrupted(number))  # as of end_at_once
+def _raise(number: int, _: FrameType | None) -> None:
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, lambda *_: _raise_if_lost(number))
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
     raise Interrupted(number)
-
-
-def _is_start(frame: FrameType | None) -> bool:
-    """Whether the command line is at its own imports, with nothing begun yet."""
-    importer = None
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            importer = frame.f_back
-        frame = frame.f_back
-    return importer is not None and importer.f_globals.get("__name__") == "recbole_cfgdiff.commands.cli"
 
 
 def _raise_if_lost(number: int) -> None:

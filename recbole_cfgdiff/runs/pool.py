@@ -162,7 +162,7 @@ class _Worker:
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         with (self._folder / LOG).open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "recbole_cfgdiff.runs.worker", str(self._folder)],
+                [sys.executable, "-m", "recbole_cfgdiff.runs.worker", str(self._folder), str(self._output)],
                 cwd=self._folder,  # where RecBole writes its own logs
                 env=environment,
                 stdin=subprocess.PIPE,  # closes when this process ends, however it does; the worker then stops too

@@ -14,7 +14,8 @@ from recbole.utils import init_logger, init_seed
 
 from recbole_cfgdiff import data
 from recbole_cfgdiff.compat import complete_message
-from recbole_cfgdiff.errors import ConfigError, reported_as_config_error
+from recbole_cfgdiff.data.atomic_data import AtomicData
+from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, as_they_are, parse_literal, resolve_model
@@ -22,8 +23,8 @@ from recbole_cfgdiff.overlay.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
 from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
+from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
 from recbole_cfgdiff.overlay.restoring import load_model_state
-from recbole_cfgdiff.overlay.run_options import DATA_AND_METRICS, ROWS
 from recbole_cfgdiff.overlay.trainer import get_trainer
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read
 from recbole_cfgdiff.runs.single import Prepared
@@ -39,13 +40,14 @@ def prepare(
     return prepare_config(configure(model, dataset, config_file_list, dict(config_dict or {})))
 
 
-def prepare_config(config: Config) -> Prepared:
+def prepare_config(config: Config, known: AtomicData | None = None) -> Prepared:
+    """As ``prepare``; ``known`` as of ``data.create_dataset``."""
     data.download_if_missing(config)  # before the log begins: an unknown name would drown in the options
     init_seed(config["seed"], config["reproducibility"])
     open_log(config)
     logger = getLogger()
     # First in the log: which rows are left out, and why.
-    dataset_, train_data, valid_data, test_data = load_data(config)
+    dataset_, train_data, valid_data, test_data = load_data(config, known)
     logger.info(config)
     logger.info(dataset_)
     started = time.perf_counter()
@@ -95,7 +97,7 @@ def configure(
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
     before, config = (_config_of(state, path, changes) for changes in (device, options))
     check_all_are_read([config], names=options)
-    for name in (*DATA_AND_METRICS, *ROWS):
+    for name in FIXED_AT_RESUME:
         if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
                 f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"
@@ -113,9 +115,9 @@ def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None
     return Config(state["model"], state["dataset"], config_dict={**as_they_are(options), **(changes or {})})
 
 
-def load_data(config: Config) -> tuple[Any, Any, Any, Any]:
-    """The data set and its training, validation and test loader."""
-    dataset = data.create_dataset(config)
+def load_data(config: Config, known: AtomicData | None = None) -> tuple[Any, Any, Any, Any]:
+    """The data set and its training, validation and test loader. Arguments as of ``data.create_dataset``."""
+    dataset = data.create_dataset(config, known)
     loaders = data.data_preparation(config, dataset, getattr(config.model_class, "train_loader", None))
     keep_or_check(config, loaders)
     return (dataset, *loaders)
@@ -127,14 +129,13 @@ def make_trainer(config: Config, train_data: Any) -> Any:
         raise ConfigError(
             f"topk: {max(config['topk'])} is more than the {train_data._dataset.item_num - 1} items there are"
         )
-    with reported_as_config_error("training options"):
-        return get_trainer(config)(config, model)
+    return get_trainer(config)(config, model)
 
 
 def _make_model(config: Config, train_data: Any) -> Any:
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    with reported_as_config_error(f"model {config['model']}"):
-        check_files_of_model(config, train_data._dataset)
+    check_files_of_model(config, train_data._dataset)
+    with reported_if_raised_by_recbole(f"model {config['model']}"):
         return config.model_class(config, train_data._dataset).to(config["device"])
 
 

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from recbole.utils import ModelType, argument_list
+from recbole.utils import ModelType
 
-from recbole_cfgdiff.data import loading
-from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.sequences import needs_sequences
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.escape import file_name, one_line
@@ -23,9 +21,10 @@ from recbole_cfgdiff.files import read_json, remove_left_overs, write_json
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
-from recbole_cfgdiff.overlay.run_options import DATA_AND_METRICS
+from recbole_cfgdiff.overlay.options import HYPERPARAMETERS, OPTIONS, SAME_FOR_ALL_MODELS, SURROUNDINGS
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read, options_without_effect
 from recbole_cfgdiff.properties import find_config_file
+from recbole_cfgdiff.runs.data_sets import DataSets
 
 FIRST_SEED = 2020
 
@@ -37,39 +36,6 @@ TEST = "test.npz"
 PROGRESS = "progress.json"
 SWEEP = "sweep.csv"
 CHECKPOINTS = checkpoint.FOLDER
-
-# Where and how a run is made; its results do not depend on them, but by rounding.
-SURROUNDINGS = {
-    "seed",
-    "gpu_id",
-    "use_gpu",
-    "state",
-    "show_progress",
-    "data_path",
-    "checkpoint_dir",
-    "worker",
-    "log_wandb",
-    "wandb_project",
-    "config_file",
-    "save_dataset",
-    "save_dataloaders",
-    "chosen_by",
-}
-
-# Options of an experiment as a whole: what is tested on, and how. All others that are given are hyperparameters.
-_OF_THE_EXPERIMENT = {
-    *argument_list.general_arguments,
-    *argument_list.evaluation_arguments,
-    *argument_list.dataset_arguments,
-    *SURROUNDINGS,
-    "eval_step",
-    "full_sort_eval_batch_size",
-    "noise_threshold",
-    "noise_seed",
-    "heldout_users",
-    "heldout_targets",
-    "heldout_seed",
-}
 
 
 @dataclass(frozen=True)
@@ -136,6 +102,7 @@ def make_runs(
     config_files: Sequence[str] = (),
     options: dict[str, Any] | None = None,
     guidance_scales: Sequence[float] = (),
+    data_sets: DataSets | None = None,
 ) -> list[Run]:
     """All runs of an experiment, seed by seed, so that a first complete table is there early.
 
@@ -146,12 +113,13 @@ def make_runs(
         config_files: YAML files for all variants, under each variant's own.
         options: options for all variants, over everything else.
         guidance_scales: at which guided models are also evaluated.
+        data_sets: those of the experiment; None reads them for this call.
 
     Raises:
         ConfigError: on a mistake in the above, before anything is run, also if the models would not be tested alike. A
             value that only the model itself checks, when it is made, is found by its run.
     """
-    options = options or {}
+    options, data_sets = options or {}, data_sets or DataSets()
     check_names(datasets, config_files)
     if n_seeds < 1:
         raise ConfigError(f"seeds: expected at least 1, got {n_seeds}")
@@ -168,7 +136,7 @@ def make_runs(
             planned.append((variant, config, describe_hyperparameters(config, files, given)))
         _check_comparable(configs)
         check_all_are_read(list(configs.values()))
-        hashes[dataset] = check_data(config)
+        hashes[dataset] = data_sets.check(config)
     return [
         Run(
             variant.label,
@@ -210,8 +178,7 @@ def _check_comparable(configs: dict[str, Config]) -> None:
     """Check that all variants see the same data, split and metrics, and that no two are the same."""
     (first, reference), *others = configs.items()
     for label, config in others:
-        # A difference would be taken for a difference between models.
-        for name in DATA_AND_METRICS:
+        for name in SAME_FOR_ALL_MODELS:
             if config[name] != reference[name]:
                 raise ConfigError(
                     f"{name}: it must be the same for all models, but is {reference[name]} for {first} and "
@@ -245,12 +212,6 @@ def _keys(path: Path) -> set[str]:
     return set(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
 
 
-def check_data(config: Config) -> str:
-    """Check the data before anything is run, and before several processes look for it at once; its hash."""
-    loading.check_data(config)
-    return hash_of_data(config)
-
-
 def describe_hyperparameters(config: Config, config_files: Sequence[str], options: Iterable[str]) -> str:
     """How the hyperparameters of a run were chosen, for the tables.
 
@@ -273,7 +234,7 @@ def describe_hyperparameters(config: Config, config_files: Sequence[str], option
                 f"{', '.join(config_files)}: its settings were chosen for {of_model}, not for {config['model']}"
             )
         return one_line(str(config["chosen_by"]))
-    foreign = {*_OF_THE_EXPERIMENT, *config.unread_options, "model", "dataset"}
+    foreign = {*OPTIONS, *config.unread_options} - set(HYPERPARAMETERS)
     beside_the_data = Path(config["data_path"]) / f"{config['dataset']}.yaml"
     files = [*filter(Path.is_file, [beside_the_data]), *map(find_config_file, config_files)]
     given = [path.name for path in files if _keys(path) - foreign]

@@ -1,4 +1,4 @@
-"""One run of an experiment, in a process of its own: ``python -m recbole_cfgdiff.runs.worker FOLDER``.
+"""One run of an experiment, in a process of its own: ``python -m recbole_cfgdiff.runs.worker FOLDER OUTPUT``.
 
 A run gets a fresh process so that its memory and threads are its own, nothing of another model's is left in it, and
 its failure ends nothing else.
@@ -25,21 +25,25 @@ import pandas as pd
 import torch
 
 from recbole_cfgdiff.compat import silence_recbole_deprecations
+from recbole_cfgdiff.data import download_if_missing
 from recbole_cfgdiff.data.atomic import hash_of_data
-from recbole_cfgdiff.errors import ConfigError, TrainingError, reported_as_training_error
+from recbole_cfgdiff.data.atomic_data import AtomicData
+from recbole_cfgdiff.errors import ConfigError, RecBoleFailure, TrainingError, reported_as_training_error
 from recbole_cfgdiff.escape import write_table
 from recbole_cfgdiff.evaluation.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.evaluation.rankings import collect_rankings
 from recbole_cfgdiff.files import remove, write_json, write_text
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import as_they_are
+from recbole_cfgdiff.runs.data_sets import kept_data
 from recbole_cfgdiff.runs.folder import run_folder
-from recbole_cfgdiff.runs.prepare import prepare
+from recbole_cfgdiff.runs.prepare import configure, prepare_config
 from recbole_cfgdiff.runs.records import CURVE_COLUMNS, read_curve, write_record
 from recbole_cfgdiff.runs.single import Prepared
 from recbole_cfgdiff.runs.spec import (
     CHECKPOINTS,
     CURVE,
+    LOG,
     PROGRESS,
     SWEEP,
     TEST,
@@ -60,6 +64,7 @@ def train_and_test(
     folder: Path,
     after_validation: AfterValidation | None = None,
     say: Callable[[str], None] = print,
+    data: AtomicData | None = None,
 ) -> dict[str, Any]:
     """Do the run, from where an interrupted one left off, and write its learning curve, and of a run that is tested its
     rankings and sweep.
@@ -69,6 +74,7 @@ def train_and_test(
         folder: the run's.
         after_validation: called with the learning curve after each validation, when there is a checkpoint of it.
         say: called with what the user has to know.
+        data: what was read of the data set, if anything was.
 
     Returns:
         the record, plain values only.
@@ -77,9 +83,7 @@ def train_and_test(
         ConfigError: on a mistake in the options, or if the data is not what the run was planned for.
         TrainingError: if the loss is not finite, or a metric.
     """
-    prepared, curve = _resume(run, folder, say) or _begin(run, folder)
-    if run.data_hash not in ("", hash_of_data(prepared.config)):
-        raise ConfigError(f"the files of the data set {run.dataset} have changed since the experiment was started")
+    prepared, curve = _resume(run, folder, data, say) or _begin(run, folder, data)
 
     def on_validation(epoch: int, valid_score: float) -> None:
         curve.add(epoch, valid_score)
@@ -105,7 +109,9 @@ def train_and_test(
     return record
 
 
-def _resume(run: Run, folder: Path, say: Callable[[str], None]) -> tuple[Prepared, LearningCurve] | None:
+def _resume(
+    run: Run, folder: Path, data: AtomicData | None, say: Callable[[str], None]
+) -> tuple[Prepared, LearningCurve] | None:
     """Go on from where an interrupted run left off, or None if there is nothing to go on from, or it is damaged."""
     checkpoints = folder / CHECKPOINTS
     if not (checkpoints / checkpoint.LAST).exists():
@@ -114,7 +120,7 @@ def _resume(run: Run, folder: Path, say: Callable[[str], None]) -> tuple[Prepare
         for name in (checkpoint.LAST, checkpoint.BEST):
             check_is_of(run, checkpoints / name)
         read_curve(folder / CURVE)  # without it the seconds before are not known
-        prepared = _prepare(run, folder, resume=str(checkpoints))
+        prepared = _prepare(run, folder, data, resume=str(checkpoints))
         return prepared, LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
     except (OSError, ValueError) as error:  # damage; a mistake in the options, a ConfigError too, comes again
         told = " ".join(f"{error}".splitlines())
@@ -122,17 +128,21 @@ def _resume(run: Run, folder: Path, say: Callable[[str], None]) -> tuple[Prepare
         return None
 
 
-def _begin(run: Run, folder: Path) -> tuple[Prepared, LearningCurve]:
-    prepared = _prepare(run, folder)
+def _begin(run: Run, folder: Path, data: AtomicData | None) -> tuple[Prepared, LearningCurve]:
+    prepared = _prepare(run, folder, data)
     for name in (checkpoint.LAST, checkpoint.BEST):
         remove(folder / CHECKPOINTS / name)
     (folder / CURVE).unlink(missing_ok=True)
     return prepared, LearningCurve(prepared.trainer, folder / CURVE, prepared.model_seconds)
 
 
-def _prepare(run: Run, folder: Path, **resume: str) -> Prepared:
+def _prepare(run: Run, folder: Path, data: AtomicData | None, **resume: str) -> Prepared:
     options = {**run.options, "seed": run.seed, "checkpoint_dir": str(folder), "run_name": CHECKPOINTS, **resume}
-    return prepare(run.model, run.dataset, None, {**as_they_are(options), "show_progress": False})
+    config = configure(run.model, run.dataset, None, {**as_they_are(options), "show_progress": False})
+    download_if_missing(config)
+    if run.data_hash not in ("", hash_of_data(config)):
+        raise ConfigError(f"the files of the data set {run.dataset} have changed since the experiment was started")
+    return prepare_config(config, data)
 
 
 def attempt(
@@ -140,17 +150,21 @@ def attempt(
     folder: Path,
     after_validation: AfterValidation | None = None,
     say: Callable[[str], None] = print,
+    data: AtomicData | None = None,
 ) -> dict[str, Any]:
-    """``train_and_test``, or the record of its failure."""
+    """``train_and_test``, or the record of its failure, of a bug with ``traceback``."""
     try:
         with run_folder(folder / CHECKPOINTS), reported_as_training_error("the same command goes on"):
-            return train_and_test(run, folder, after_validation, say)
+            return train_and_test(run, folder, after_validation, say, data)
     except (ConfigError, TrainingError) as error:
-        return {"status": "failed", "error": " ".join(str(error).splitlines())}
-    except Exception as error:
-        # Any failure is this run's only: the log has the traceback, the record the message.
-        traceback.print_exc()
-        return {"status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".splitlines())}
+        return _failure(str(error), isinstance(error, RecBoleFailure))
+    except Exception as error:  # any failure is this run's only, a bug too
+        return _failure(f"{type(error).__name__}: {error}", shows_where=True)
+
+
+def _failure(message: str, shows_where: bool) -> dict[str, Any]:
+    record = {"status": "failed", "error": " ".join(message.splitlines())}
+    return {**record, "traceback": traceback.format_exc()} if shows_where else record
 
 
 def _test(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -285,8 +299,9 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def main(folder: Path) -> int:
-    """Do the run of ``folder`` and write its record; the exit status is 0 also of a run that failed on its own."""
+def main(folder: Path, output: Path) -> int:
+    """Do the run of ``folder``, in that of the experiment, and write its record; the exit status is 0 also of a run
+    that failed on its own."""
     _end_with_parent()
     silence_recbole_deprecations()
     run, note, told_at = read_spec(folder), "", 0.0
@@ -304,7 +319,10 @@ def main(folder: Path) -> int:
         told_at = time.monotonic()
         write_json(folder / PROGRESS, asdict(Told(note, curve.epochs, curve.most_epochs, curve.seconds())))
 
-    record = provenance(run) | attempt(run, folder, tell, say)
+    record = provenance(run) | attempt(run, folder, tell, say, kept_data(output, run.dataset, say))
+    if "traceback" in record:
+        print(record["traceback"])
+        record["error"] += f"; the traceback is in {run.folder(Path()) / LOG}"
     write_record(folder, record)
     if record["status"] == "ended":
         (folder / CHECKPOINTS / checkpoint.LAST).unlink(missing_ok=True)
@@ -312,4 +330,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -15,6 +15,7 @@ NUMBERS = {
     "quniform": "low,high,step",
     "loguniform": "ln(low),ln(high)",
 }
+_LARGEST_WHOLE = 2**53  # beyond it not every whole number is a float
 _EXPECTED = "expected NAME choice [VALUE, ...] or NAME " + ", ".join(f"{kind} {form}" for kind, form in NUMBERS.items())
 
 
@@ -72,26 +73,37 @@ def _choices(text: str) -> tuple[Any, ...]:
 def _numbers(kind: str, text: str) -> tuple[float, ...]:
     values = tuple(map(float, text.replace(" ", "").split(",")))
     is_ordered = len(values) == NUMBERS[kind].count(",") + 1 and values[0] < values[1]
-    largest = math.exp(values[1]) if is_ordered and kind == "loguniform" else 0
-    if not is_ordered or not all(map(math.isfinite, (*values, largest))) or any(step <= 0 for step in values[2:]):
+    if not is_ordered or not all(map(math.isfinite, values)) or any(step <= 0 for step in values[2:]):
+        raise ValueError(text)
+    if kind == "loguniform" and (math.exp(values[0]) == 0 or math.isinf(math.exp(values[1]))):
+        raise ValueError(text)
+    if kind == "quniform" and max(map(abs, multiples(Range(kind, values)))) > _LARGEST_WHOLE:
         raise ValueError(text)
     return values
 
 
+def multiples(parameter: Range) -> tuple[int, int]:
+    """The first and the last multiple of the step that a ``quniform`` takes: as in hyperopt, and so in RecBole, those
+    that numbers between its ends are rounded to. Here each is as likely as another; there the two last are half so."""
+    low, high, step = parameter.values
+    return round(low / step), round(high / step)
+
+
 def plain_value(parameter: Range, value: Any) -> Any:
-    """A suggested value as a Python one: of a choice, whose place is suggested, the listed one; a whole number where
-    only whole ones, the multiples of a whole step, are searched among."""
+    """The value of what is suggested: of a choice the place in its list, of ``quniform`` a multiple of its step, which
+    is a whole number if the step is."""
     if parameter.kind == "choice":
-        return parameter.values[int(value)]
-    return int(value) if parameter.kind == "quniform" and parameter.values[2].is_integer() else float(value)
+        return parameter.values[value]
+    if parameter.kind == "quniform":
+        step = parameter.values[2]
+        return value * (int(step) if step.is_integer() else step)
+    return value
 
 
 def boundary_values(parameter: Range) -> list[Any]:
     """All choices, or the two ends of a range."""
     if parameter.kind == "choice":
         return list(parameter.values)
-    low, high, *step = parameter.values
-    if parameter.kind == "loguniform":
-        return [math.exp(low), math.exp(high)]
-    ends = [round(end / step[0]) * step[0] for end in (low, high)] if step else [low, high]
-    return [plain_value(parameter, end) for end in ends]
+    if parameter.kind == "quniform":
+        return [plain_value(parameter, multiple) for multiple in multiples(parameter)]
+    return [math.exp(end) if parameter.kind == "loguniform" else end for end in parameter.values]

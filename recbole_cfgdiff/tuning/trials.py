@@ -7,17 +7,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from recbole_cfgdiff.errors import ConfigError, TrainingError
-from recbole_cfgdiff.escape import write_table
+from recbole_cfgdiff.escape import one_line, write_table
 from recbole_cfgdiff.overlay.checkpoint import BEST
 from recbole_cfgdiff.runs.pool import kind_of, run_one
 from recbole_cfgdiff.runs.progress import Progress
 from recbole_cfgdiff.runs.spec import CHECKPOINTS, RECORD, Run, check_is_of
-from recbole_cfgdiff.tuning.algorithms import Search
+
+if TYPE_CHECKING:
+    from recbole_cfgdiff.tuning.study import Study
 
 TRIALS = "trials.csv"
 TOLD = ("status", "valid_score", "training_seconds", "epochs", "error")
@@ -55,9 +57,9 @@ class TrialTable:
         progress: of as many runs.
 
     Attributes:
-        rows: of ``trials.csv``: number, parameters, status, best validation score, seconds, epochs, message of a
-            failure. A trial has ``ended``, was ``stopped`` early, or ``failed``.
-        best: the trial with the best score among those that ended, and its record.
+        trials: those that are over, each with what came of it. A trial has ``ended``, was ``stopped`` early, or
+            ``failed``.
+        best: the trial with the best score among those that ended, and what came of it.
     """
 
     def __init__(
@@ -65,37 +67,44 @@ class TrialTable:
     ) -> None:
         self.output, self.metric, self.bigger, self.total = output, metric, bigger, total
         self.say, self.progress = say, progress
-        self.rows: list[dict[str, Any]] = []
+        self.trials: list[tuple[Trial, dict[str, Any]]] = []
         self.best: tuple[Trial, dict[str, Any]] | None = None
 
-    def add(self, trial: Trial, record: dict[str, Any]) -> float | None:
-        """Add a trial that is over; its loss, lower is better, None of a failed one.
+    def add(self, trial: Trial, outcome: dict[str, Any]) -> None:
+        """Add a trial that is over.
 
         Args:
             trial: which.
-            record: with ``status``, ``valid_score``, ``training_seconds``, ``epochs``, of a failed one ``error``.
+            outcome: what came of it, as of ``outcome_of``.
         """
-        if record["status"] != "failed" and not math.isfinite(record["valid_score"]):
-            told = "nothing was validated, or its score is not finite"
-            record = {**record, "status": "failed", "valid_score": None, "error": told}
-        failed = record["status"] == "failed"
-        if record["status"] == "ended" and (self.best is None or self._loss(record) < self._loss(self.best[1])):
-            self.best = trial, record
-        self.rows.append({"trial": trial.number, **trial.parameters, **{name: record.get(name) for name in TOLD}})
+        if outcome["status"] == "ended" and (self.best is None or self._is_better(outcome, self.best[1])):
+            self.best = trial, outcome
+        self.trials.append((trial, outcome))
         write_table(self.table(), self.output / TRIALS)
-        outcome = record["error"] if failed else f"{self.metric} {record['valid_score']:.4f}"
+        came = outcome["error"] or f"{self.metric} {outcome['valid_score']:.4f}"
         best = f"; best {self.best[1]['valid_score']:.4f}" if self.best else ""
         parameters = ", ".join(f"{name}={_short(value)}" for name, value in trial.parameters.items())
         left = f"; {left}" if (left := self.progress.left()) else ""
-        self.say(f"[{len(self.rows)}/{self.total}] {parameters}: {record['status']}, validation {outcome}{best}{left}")
-        return None if failed else self._loss(record)
+        self.say(f"[{len(self.trials)}/{self.total}] {parameters}: {outcome['status']}, validation {came}{best}{left}")
 
-    def _loss(self, record: dict[str, Any]) -> float:
-        return -record["valid_score"] if self.bigger else record["valid_score"]
+    def _is_better(self, one: dict[str, Any], other: dict[str, Any]) -> bool:
+        first, second = one["valid_score"], other["valid_score"]
+        return first > second if self.bigger else first < second
+
+    def add_finished(self, search: Study, make_trial: MakeTrial) -> None:
+        """Add the trials that were over when a search is continued."""
+        for number, parameters, outcome in search.finished:
+            trial = make_trial(number, parameters)
+            self.progress.skip(kind_of(trial.run))
+            if outcome["status"] == "ended":
+                self.progress.took(kind_of(trial.run), outcome["training_seconds"])
+            self.add(trial, outcome)
 
     def table(self) -> pd.DataFrame:
-        """The rows by number."""
-        return pd.DataFrame(self.rows).sort_values("trial")
+        """A row a trial, by number: its parameters, status, best validation score, seconds of training, epochs, and
+        the message of a failure."""
+        rows = [{"trial": trial.number, **trial.parameters, **outcome} for trial, outcome in self.trials]
+        return pd.DataFrame(rows).sort_values("trial")
 
     def the_best(self) -> tuple[Trial, float]:
         """The trial with the best validation score among those that ended, and that score.
@@ -104,19 +113,34 @@ class TrialTable:
             TrainingError: if no trial ended.
         """
         if self.best is None:
-            errors = [f"; the first error: {row['error']}" for row in self.rows if row["status"] == "failed"]
-            raise TrainingError(f"no trial of {len(self.rows)} ended of itself" + "".join(errors[:1]))
+            errors = [f"; the first error: {outcome['error']}" for _, outcome in self.trials if outcome["error"]]
+            raise TrainingError(f"no trial of {len(self.trials)} ended of itself" + "".join(errors[:1]))
         return self.best[0], self.best[1]["valid_score"]
+
+
+def outcome_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What came of a trial: status, score and so on as ``trials.csv`` has them. A trial without a score has failed.
+
+    Args:
+        record: with ``status``, ``valid_score``, ``training_seconds``, ``epochs``, of a failed one ``error``.
+    """
+    outcome: dict[str, Any] = {name: record.get(name) for name in TOLD}
+    if outcome["status"] == "failed":
+        return {**dict.fromkeys(TOLD), "status": "failed", "error": one_line(outcome["error"])}
+    if not math.isfinite(outcome["valid_score"]):
+        told = "nothing was validated, or its score is not finite"
+        return {**outcome, "status": "failed", "valid_score": None, "error": told}
+    return outcome
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path:
-    """Do the trials one after another, each with all cores; those that have a record are not done again.
+def do_in_turn(search: Study, make_trial: MakeTrial, table: TrialTable) -> Path:
+    """Do the trials one after another, each with all cores, from where an interrupted search left off.
 
-    What hyperopt suggests again takes the record of the first time, and counts as a trial. Only the best trial's
+    What is suggested again takes what came of it the first time, and counts as a trial. Only the best trial's
     checkpoint is kept.
 
     Returns:
@@ -125,25 +149,29 @@ def do_in_turn(search: Search, make_trial: MakeTrial, table: TrialTable) -> Path
     Raises:
         TrainingError: if every trial failed.
     """
-    kept: Path | None = None
-    records: dict[str, dict[str, Any]] = {}  # by the hash of the options
-    while len(table.rows) < table.total and (suggestion := search.next()) is not None:
+    table.add_finished(search, make_trial)
+    _keep_the_best_weights(table)
+    outcomes = {trial.run.config_hash: outcome for trial, outcome in table.trials}
+    while len(table.trials) < table.total and (suggestion := search.next()) is not None:
         trial = make_trial(*suggestion)
-        config_hash = trial.run.config_hash
-        if config_hash in records:
+        if trial.run.config_hash in outcomes:
             table.progress.skip(kind_of(trial.run))
         else:
-            records[config_hash] = run_one(trial.run, table.output, table.progress, table.say)
-        search.report(trial.number, table.add(trial, records[config_hash]))
-        folder = trial.run.folder(table.output) / CHECKPOINTS
-        is_best = table.best is not None and table.best[0] is trial
-        discarded = kept if is_best else folder
-        kept = folder if is_best else kept
-        if discarded is not None:
-            shutil.rmtree(discarded, ignore_errors=True)
+            outcomes[trial.run.config_hash] = outcome_of(run_one(trial.run, table.output, table.progress, table.say))
+        outcome = outcomes[trial.run.config_hash]
+        search.report(trial.number, outcome)
+        table.add(trial, outcome)
+        _keep_the_best_weights(table)
     best = table.the_best()[0].run
     _check_weights(best, table)
     return best.folder(table.output) / CHECKPOINTS
+
+
+def _keep_the_best_weights(table: TrialTable) -> None:
+    for trial, _ in table.trials:
+        folder = trial.run.folder(table.output) / CHECKPOINTS
+        if not (table.best and table.best[0] is trial) and folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_weights(run: Run, table: TrialTable) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -19,11 +18,13 @@ from recbole_cfgdiff.overlay.config import Config, resolve_model
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
 from recbole_cfgdiff.reporting.outputs import OutputFolder
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.prepare import load_trained
 from recbole_cfgdiff.runs.progress import Progress
-from recbole_cfgdiff.runs.spec import Run, check_data, check_names, options_of
-from recbole_cfgdiff.tuning.algorithms import Search, check_algorithm, make_search
-from recbole_cfgdiff.tuning.ray_trials import Cluster, connected, do_by_ray, import_ray, trials_at_a_time
+from recbole_cfgdiff.runs.spec import Run, check_names, options_of
+from recbole_cfgdiff.tuning.algorithms import check_algorithm, check_can_search, n_combinations
+from recbole_cfgdiff.tuning.cluster import Cluster, connected, import_ray, trials_at_a_time
+from recbole_cfgdiff.tuning.ray_trials import do_by_ray
 from recbole_cfgdiff.tuning.space import Range, boundary_values, read_space
 from recbole_cfgdiff.tuning.trials import TRIALS, MakeTrial, Trial, TrialTable, do_in_turn
 
@@ -41,6 +42,7 @@ def tune(
     options: dict[str, Any] | None = None,
     cluster: Cluster | None = None,
     say: Callable[[str], None] = print,
+    data_sets: DataSets | None = None,
 ) -> tuple[float, dict[str, float]]:
     """Search, and leave the best configuration as a YAML file.
 
@@ -49,12 +51,13 @@ def tune(
         dataset: its name.
         output: folder of the search, where ``trials.csv``, ``best.yaml`` and a figure are written.
         params_file: a ``.hyper`` file; None takes ``properties/hyper/MODEL.hyper``.
-        algorithm: one of ``search.ALGORITHMS``.
+        algorithm: one of ``algorithms.ALGORITHMS``.
         max_evals: number of trials; None takes all combinations in an exhaustive search, and 20 otherwise.
         config_files: YAML files.
         options: options over everything but the searched parameters.
         cluster: where Ray does several trials at a time; None does one after another here.
         say: called with a line for each trial, then with the result.
+        data_sets: those that were read; None reads them for this search.
 
     Returns:
         the validation score of the best trial, and its test metrics.
@@ -65,18 +68,20 @@ def tune(
     """
     if cluster:
         import_ray()
-    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options)
-    # Ray's table of trials, unlike our records, knows nothing of the data.
-    tool = {"tool": "ray", "data_hash": plan.data_hash} if cluster else {"tool": "hyperopt"}
-    identity = {**plan.identity, **tool}
-    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
+    data_sets = data_sets or DataSets()
+    plan = plan_search(model, dataset, params_file, algorithm, max_evals, config_files, options, data_sets)
+    from recbole_cfgdiff.tuning.study import STUDY, Study  # needs Optuna, which not every command does
+
+    identity = {**plan.identity, "tool": "optuna, ray" if cluster else "optuna"}
+    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity), data_sets.kept(output):
         config = plan.config
         jobs = trials_at_a_time(cluster) if cluster else 1
         progress = Progress([f"{config['model']} on {config['dataset']}"] * plan.max_evals, jobs, say)
         metric, bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+        search = Study(output / STUDY, plan.space, plan.algorithm, config["seed"], bigger)
         table = TrialTable(output, metric, bigger, plan.max_evals, say, progress)
         do_trials = partial(do_by_ray, cluster=cluster) if cluster else do_in_turn
-        checkpoints = do_trials(plan.search, plan.make_trial, table)
+        checkpoints = do_trials(search, plan.make_trial, table)
         return _finish(table, checkpoints, plan.how + (" by Ray Tune" if cluster else ""), say)
 
 
@@ -85,23 +90,21 @@ class Plan(NamedTuple):
 
     Attributes:
         space: the searched parameters.
-        search: what is tried.
+        algorithm: how it is searched.
         make_trial: the trial of what is suggested.
         max_evals: number of trials at most.
         config: of one of the trials.
         identity: what tells the search from others.
         how: it is done, for the tables.
-        data_hash: of the files of the data set.
     """
 
     space: dict[str, Range]
-    search: Search
+    algorithm: str
     make_trial: MakeTrial
     max_evals: int
     config: Config
     identity: dict[str, Any]
     how: str
-    data_hash: str
 
 
 def plan_search(
@@ -112,6 +115,7 @@ def plan_search(
     max_evals: int | None = None,
     config_files: Sequence[str] = (),
     options: dict[str, Any] | None = None,
+    data_sets: DataSets | None = None,
 ) -> Plan:
     """Everything of ``tune`` up to its first trial. Arguments as there.
 
@@ -125,16 +129,15 @@ def plan_search(
         check_name("params_file", params_file.name)
     path = params_file or _shipped_space(resolve_model(model).__name__)
     space = read_space(path)
+    check_can_search(algorithm, space)
     if max_evals is not None and max_evals < 1:
         raise ConfigError(f"max_evals: expected at least 1, got {max_evals}")
     common = _Common(model, dataset, list(config_files), options or {}, path)
     config = common.check(space)
     _check_validates(config)
     if max_evals is None:
-        n_values = [len(boundary_values(parameter)) for parameter in space.values()]
-        max_evals = math.prod(n_values) if algorithm == "exhaustive" else 20
-    search = make_search(space, algorithm, config["seed"])
-    data_hash = check_data(config)
+        max_evals = n_combinations(space) if algorithm == "exhaustive" else 20
+    data_hash = (data_sets or DataSets()).check(config)
     identity = {
         "command": "tune",
         "model": config["model"],
@@ -143,10 +146,11 @@ def plan_search(
         "max_evals": max_evals,
         "space": path.read_text(encoding="utf-8"),
         "options": common.options,
+        "data_hash": data_hash,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
     how = f"{algorithm} search of {path.name}"
-    return Plan(space, search, partial(common.trial, data_hash), max_evals, config, identity, how, data_hash)
+    return Plan(space, algorithm, partial(common.trial, data_hash), max_evals, config, identity, how)
 
 
 class _Common(NamedTuple):
@@ -216,7 +220,7 @@ def _finish(
     """Test the best trial, write ``best.yaml`` and the figure."""
     (trial, score), metric, output = table.the_best(), table.metric, table.output
     test = load_trained(checkpoints / checkpoint.BEST).test(load_best_model=False)
-    chosen_by = f"tuned: {len(table.rows)} trials, {how}, by validation {metric} on {trial.run.dataset}"
+    chosen_by = f"tuned: {len(table.trials)} trials, {how}, by validation {metric} on {trial.run.dataset}"
     best = {"model": trial.run.model, "dataset": trial.run.dataset, **trial.given, "chosen_by": chosen_by}
     write_text(output / BEST, yaml.safe_dump(best, sort_keys=False, allow_unicode=True))
     search_progress(table.table(), metric).save(output)

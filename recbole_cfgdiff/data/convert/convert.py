@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import folder_in_one_piece, remove_left_overs
 from recbole_cfgdiff.names import check_name, check_path
 from recbole_cfgdiff.properties import PROPERTIES
+import itertools
 
 _ROWS_AT_ONCE = 100_000
 _EXISTS = "exists already; --overwrite replaces it"
@@ -338,12 +339,12 @@ def _histogram(ratings: np.ndarray) -> list[tuple[str, int]]:
     if len(values) <= 20:
         return [(f"rating {_exact(value)}", count) for value, count in zip(values.tolist(), counts.tolist())]
     counts, edges = np.histogram(ratings, bins=10)
-    spans = zip(edges[:-1], edges[1:])
+    spans = itertools.pairwise(edges)
     return [(f"rating {low:g} to {high:g}", count) for (low, high), count in zip(spans, counts.tolist())]
 
 
 def _date(seconds: float) -> str:
     try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d")
     except (OverflowError, OSError, ValueError):
         return f"{seconds:g} s"
