@@ -13,7 +13,7 @@ import own_sampler
 
 
 def test_own_data(empty_folder):
-    assert own_data.main(epochs=40)[0] == "i7"
+    assert "i7" in own_data.main(epochs=40)
 
 
 def test_own_sampler(tiny):
