@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -38,9 +39,16 @@ class TrainingError(RuntimeError):
     """Training could not go on. The command line exits 1."""
 
 
-def describe_refusal(error: OSError) -> str | None:
+# How torch, whose errors are RuntimeErrors, says that there is no room for a tensor.
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory|Storage size calculation overflowed")
+
+
+def describe_refusal(error: BaseException | None) -> str | None:
     """What the machine refused, and where; None of an error that is no refusal but a bug."""
-    if error.errno not in _REFUSALS:
+    is_torchs = isinstance(error, RuntimeError) and not isinstance(error, TrainingError)
+    if isinstance(error, MemoryError) or (is_torchs and _NO_MEMORY.search(str(error))):
+        return f"there is not enough memory: {error}; make sizes or batches smaller"
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
         return None
     where = error.filename or ("standard output" if error.errno in (errno.EPIPE, errno.ENOSPC) else "")
     return f"{where}: {error.strerror}" if where else str(error.strerror)
@@ -51,11 +59,23 @@ def reported_as_training_error(advice: str) -> Iterator[None]:
     """Turn what the machine refuses into a TrainingError, with the advice how to go on."""
     try:
         yield
-    except OSError as error:
+    except (OSError, MemoryError, RuntimeError) as error:
         refusal = describe_refusal(error)
         if refusal is None:
             raise
         raise TrainingError(f"{refusal}; {advice}") from error
+
+
+@contextmanager
+def reported_if_too_large(where: str) -> Iterator[None]:
+    """Turn a lack of memory into a ConfigError that says ``where``."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        refusal = describe_refusal(error)
+        if refusal is None:
+            raise
+        raise ConfigError(f"{where}: {refusal}") from error
 
 
 # Whose frames may lie between a call of RecBole and what it raises there on a mistake in the options or in the data.
@@ -73,13 +93,12 @@ def reported_if_raised_by_recbole(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        is_refusal = isinstance(error, OSError) and describe_refusal(error) is not None
         # The first two frames are this one and the one that calls RecBole.
         frames = [(frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)]
         packages = [module.partition(".")[0] for module, _ in frames[2:]]
         if (
             isinstance(error, ConfigError)
-            or is_refusal
+            or describe_refusal(error) is not None
             or packages[:1] != ["recbole"]
             or not _BELOW_US.issuperset(packages)
         ):

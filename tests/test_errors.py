@@ -91,3 +91,9 @@ def test_options_of_commands_have_hyphens_and_are_taken_with_underscores(tiny, c
             command_line.main([command, "--help"])
         told = [word for word in capfd.readouterr().out.split() if word.startswith("--")]
         assert "--debug" in told and not [word for word in told if "_" in word.partition("=")[0]]
+
+
+@pytest.mark.parametrize("option", ["--dims_dnn=[1000000000000]", "--embedding_size=3000000000000000000"])
+def test_a_network_that_memory_has_no_room_for_is_one_line(option, tiny, cli):
+    outcome = cli("--model=CFGDiffRec", f"--dataset={tiny}", "--show_progress=False", "--state=ERROR", option)
+    assert outcome.status == 2 and outcome.err.startswith("error: model CFGDiffRec: there is not enough memory: ")

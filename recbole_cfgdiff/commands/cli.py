@@ -88,7 +88,7 @@ def _known(error: BaseException) -> tuple[object, int] | None:
         return error, 1
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("recbole_cfgdiff"):
         return f"{error}: this needs the package {error.name}; install it by pip", 2
-    if isinstance(error, OSError) and (refusal := describe_refusal(error)) is not None:
+    if (refusal := describe_refusal(error)) is not None:
         return refusal, 2
     if isinstance(error, interrupts.Interrupted):
         return error, error.status
@@ -119,7 +119,7 @@ def _threads_leave_refusals_to_the_main_one() -> Iterator[None]:
     """TensorBoard's thread hands its errors to the main one and prints a traceback beside."""
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
-        if not isinstance(arguments.exc_value, OSError) or describe_refusal(arguments.exc_value) is None:
+        if describe_refusal(arguments.exc_value) is None:
             before(arguments)
 
     before, threading.excepthook = threading.excepthook, hook

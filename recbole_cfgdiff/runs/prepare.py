@@ -15,7 +15,7 @@ from recbole.utils import init_logger, init_seed
 from recbole_cfgdiff import data
 from recbole_cfgdiff.compat import complete_message
 from recbole_cfgdiff.data.atomic_data import AtomicData
-from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
+from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole, reported_if_too_large
 from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, as_they_are, parse_literal, resolve_model
@@ -135,7 +135,8 @@ def make_trainer(config: Config, train_data: Any) -> Any:
 def _make_model(config: Config, train_data: Any) -> Any:
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     check_files_of_model(config, train_data._dataset)
-    with reported_if_raised_by_recbole(f"model {config['model']}"):
+    told = f"model {config['model']}"
+    with reported_if_raised_by_recbole(told), reported_if_too_large(told):
         return config.model_class(config, train_data._dataset).to(config["device"])
 
 
