@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from recbole_cfgdiff.commands.cli import run_main
+
+# Of several processes that test at once (pytest -n 2), each keeps to a core, and so do the processes that it starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -147,7 +147,7 @@ def test_what_identifies_a_run_is_not_where_it_is_made():
         (OrNone(Number(0)), -1, "expected a finite number of at least 0, got -1"),
         (Form("such as ['a']", is_list_of_text), [""], r"expected such as \['a'\], got \[''\]"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_kinds_refuse_what_is_of_another(kind, value, told):
     with pytest.raises(ConfigError, match=f"it: {told}"):
