@@ -15,6 +15,9 @@ import torch
 from hypothesis import settings
 
 from recbole_cfgdiff.commands.cli import run_main
+from recbole_cfgdiff.diffusion.encoders import GUIDANCE_ENCODERS
+from recbole_cfgdiff.diffusion.samplers import SAMPLERS
+from recbole_cfgdiff.model import MODELS
 
 # Of several processes that test at once (pytest -n 2), each keeps to a core, and so do the processes that it starts.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -34,6 +37,10 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 
+_REGISTRIES = (MODELS, GUIDANCE_ENCODERS, SAMPLERS)
+_OF_THE_PACKAGE = [dict(registry) for registry in _REGISTRIES]
+
+
 class Outcome(NamedTuple):
     status: int
     out: str
@@ -51,6 +58,17 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         if isinstance(handler, logging.FileHandler):
             logging.getLogger().removeHandler(handler)
             handler.close()
+
+
+@pytest.fixture(autouse=True)
+def only_the_packages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a module of tests registers by importing examples is there for its own tests only, which say so by
+    ``REGISTERS = True``."""
+    if getattr(request.module, "REGISTERS", False):
+        return
+    for registry, of_the_package in zip(_REGISTRIES, _OF_THE_PACKAGE):
+        for name in set(registry) - set(of_the_package):
+            monkeypatch.delitem(registry, name)
 
 
 def write_inter(

@@ -8,6 +8,8 @@ from torch import nn
 from recbole_cfgdiff.diffusion import Denoiser, NoiseSchedule, Restoration, Scorer, Step, make_betas
 from recbole_cfgdiff.diffusion.encoders import GUIDANCE_ENCODERS, EmbeddedGuidance, GuidanceEncoder, RawGuidance
 
+REGISTERS = True
+
 
 @pytest.mark.parametrize("name", list(GUIDANCE_ENCODERS))
 def test_encoders_keep_to_it(name):

@@ -86,7 +86,7 @@ def hidden(folder):
 @pytest.mark.parametrize(
     ("kilobytes", "status", "full", "kept"),
     [
-        (8, 2, r"log/CFGDiffRec/.*\.log", []),
+        (4, 2, r"log/CFGDiffRec/.*\.log", []),
         (64, 1, r"saved/r/best\.pth", []),
         (300, 1, r"saved/r/last\.pth", ["best.pth"]),
         (536, 1, r"saved/r/best\.pth", ["best.pth", "last.pth"]),

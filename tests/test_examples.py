@@ -22,6 +22,8 @@ from latent_diffusion import ClusteredAutoencoder
 import paper_alternatives
 from paper_alternatives import VARIANTS
 
+REGISTERS = True
+
 RATED = {"load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}, "val_interval": {"rating": "[4,inf)"}}
 
 

@@ -75,12 +75,12 @@ def test_a_run_without_validation_that_was_interrupted_keeps_its_seconds(tiny):
 
 
 def test_what_is_fitted_while_the_model_is_made_counts_as_training(tiny, monkeypatch):
-    def slow(*arguments):
+    def slow(*arguments, prepare=worker._prepare):
         prepared = prepare(*arguments)
         assert prepared.model_seconds > 0
         return prepared._replace(model_seconds=100.0)
 
-    monkeypatch.setattr(worker, "prepare", slow)
+    monkeypatch.setattr(worker, "_prepare", slow)
     (ease,) = make_runs(parse_variants("EASE"), [tiny], 1)
     Path("out").mkdir()
     assert train_and_test(ease, Path("out"))["training_seconds"] > 100

@@ -11,6 +11,8 @@ import own_encoder
 import own_model
 import own_sampler
 
+REGISTERS = True
+
 
 def test_own_data(empty_folder):
     assert "i7" in own_data.main(epochs=40)

@@ -188,6 +188,10 @@ class Config(recbole.config.Config):
             if isinstance(value, str):
                 self.external_config_dict[name] = os.path.expanduser(value)
 
+    def _init_device(self) -> None:
+        with reported_if_raised_by_recbole("options"):
+            super()._init_device()
+
     def _set_default_parameters(self) -> None:
         loss_type = self.final_config_dict.get("loss_type")
         if not hasattr(self.model_class, "input_type") and loss_type not in (None, "CE", "BPR"):

@@ -17,6 +17,8 @@ from recbole_cfgdiff.escape import one_line, read_table
 from recbole_cfgdiff.evaluation.metrics import guidance_effects, split_metric
 from recbole_cfgdiff.evaluation.rankings import Ranking
 from recbole_cfgdiff.files import read_json, write_json
+from recbole_cfgdiff.overlay.config import resolve_model
+from recbole_cfgdiff.overlay.hyperparameters import declared_rows
 from recbole_cfgdiff.runs.spec import CURVE, RECORD, SURROUNDINGS, SWEEP, TEST, Run, read_spec
 
 CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
@@ -86,12 +88,21 @@ def _is_of(run: Run, record: dict[str, Any], folder: Path) -> bool:
     made_with = read_spec(folder)
     if made_with.config_hash != record["config_hash"]:
         raise ValueError("it is not of the run that spec.json beside it describes")
-    names = {*made_with.options, *run.options} - SURROUNDINGS
+    names = {*made_with.options, *run.options} - SURROUNDINGS - _added_since(made_with, run)
     changed = sorted(name for name in names if made_with.options.get(name) != run.options.get(name))
+    if not changed:
+        return True
     raise ConfigError(
         f"{folder}: {run} was run with other options ({', '.join(changed)}); choose another --output, or "
         "remove that folder to run it again"
     )
+
+
+def _added_since(made_with: Run, run: Run) -> set[str]:
+    """Hyperparameters that there were not yet when a run was made, and that are as if there still were none."""
+    declared = {row.name: row.default for row in declared_rows(resolve_model(run.model))}
+    added = {name for name in declared if name not in made_with.options}
+    return {name for name in added if run.options.get(name) == declared[name]}
 
 
 def _checked(record: Any, run: Run) -> dict[str, Any]:
