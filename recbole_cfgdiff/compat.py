@@ -146,11 +146,14 @@ def _quick_start_spec(path: Sequence[str] | None) -> ModuleSpec | None:
 def silence_recbole_deprecations() -> None:
     """Hide the warnings about calls inside RecBole that its user can do nothing about.
 
-    ``torch.cuda.amp.GradScaler`` (renamed in torch 2.4) and ``df[column].fillna(inplace=True)`` (without effect from
-    pandas 3 on, which setup.py excludes): to go with a RecBole that calls neither.
+    ``torch.cuda.amp.GradScaler`` (renamed in torch 2.4), ``df[column].fillna(inplace=True)`` (without effect from
+    pandas 3 on: ``data/pandas_3.py``) and ``torch.LongTensor(column.values)`` (read-only in pandas 3; nobody writes
+    there): to go with a RecBole that calls none of them.
     """
     for module in ("recbole", "thop"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=rf"{module}\.")
+    for message in ("A value is being set on a copy", "The given NumPy array is not writable"):
+        warnings.filterwarnings("ignore", message=message, module=r"recbole\.")
 
 
 def complete_message(record: LogRecord) -> bool:

@@ -19,7 +19,7 @@ from recbole_cfgdiff.runs.data_sets import DataSets, kept_data
 from recbole_cfgdiff.runs.spec import make_runs
 from recbole_cfgdiff.runs.worker import train_and_test
 
-KINDS = {"token": str, "float": np.float64, "token_seq": str, "float_seq": str}
+KINDS = {"token": object, "float": np.float64, "token_seq": object, "float_seq": object}
 COLUMNS = {"user_id": "token", "item_id": "token", "price": "float", "words": "token_seq", "place": "float_seq"}
 ID = st.text("ab0é'#. -", min_size=1, max_size=3).filter(str.strip)
 NUMBER = st.one_of(
@@ -38,9 +38,10 @@ def files(content: str | bytes, name: str = "d.inter") -> Config:
 
 
 def by_pandas(path: Path, columns: dict[str, str], separator: str = "\t") -> pd.DataFrame:
-    """As RecBole's ``_load_feat`` calls it."""
+    """As RecBole's ``_load_feat`` calls it and fills sequences, text as objects by pandas 3, too."""
     dtype = {f"{name}:{kind}": KINDS[kind] for name, kind in columns.items()}
-    return pd.read_csv(path, delimiter=separator, usecols=list(dtype), dtype=dtype, engine="python")
+    table = pd.read_csv(path, delimiter=separator, usecols=list(dtype), dtype=dtype, engine="python")
+    return table.fillna({field: "" for field in dtype if field.endswith("seq")})
 
 
 def frame(data: atomic_data.AtomicData, columns: dict[str, str]) -> pd.DataFrame:

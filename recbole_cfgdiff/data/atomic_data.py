@@ -60,16 +60,18 @@ class AtomicData(NamedTuple):
 
         def read_csv(path: Any, usecols: list[str], **_: Any) -> pd.DataFrame:
             columns = self.tables[Path(path).name].columns
-            return pd.DataFrame({field: _values(columns[field]) for field in columns if field in usecols})
+            return pd.DataFrame({field: _values(field, columns[field]) for field in columns if field in usecols})
 
         with replaced(pd, read_csv=read_csv):
             yield
 
 
-def _values(column: Column) -> np.ndarray:
+def _values(field: str, column: Column) -> np.ndarray | pd.Series:
     if not isinstance(column, Texts):
         return column
-    return np.array([np.nan if word in MISSING else word for word in column.words], dtype=object)[column.codes]
+    missing = "" if field.endswith("seq") else np.nan  # as RecBole means to fill it: see pandas_3.py
+    words = np.array([missing if word in MISSING else word for word in column.words], dtype=object)
+    return pd.Series(words[column.codes], dtype=object)  # pandas 3 would make it str
 
 
 def save(data: AtomicData, folder: Path) -> None:

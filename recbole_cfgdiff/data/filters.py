@@ -19,6 +19,7 @@ from recbole.utils import FeatureType
 
 from recbole_cfgdiff.compat import replaced
 from recbole_cfgdiff.data.filter_options import Interval, read_intervals
+from recbole_cfgdiff.data.pandas_3 import fill_columns
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.options import is_list_of_text
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, top_level_keys
@@ -205,7 +206,8 @@ def _fill_missing(dataset: Any) -> None:
             if missing and dataset.field2type[column] in (FeatureType.FLOAT, FeatureType.TOKEN):
                 filled = "the mean" if dataset.field2type[column] is FeatureType.FLOAT else "an unknown value"
                 getLogger().info(f"{missing:,} of {len(rows):,} values of {column} are missing: set to {filled}")
-    _RECBOLES_FILL(dataset)
+    fill_columns(dataset)
+    _RECBOLES_FILL(dataset)  # the sequences
 
 
 _RECBOLES_FILL = Dataset._fill_nan

@@ -19,6 +19,7 @@ from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.filters import check_filtered_columns, mended_filters, source_of
 from recbole_cfgdiff.data.loaders import remember_batches
 from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_items
+from recbole_cfgdiff.data.pandas_3 import lengths_by_value
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
@@ -70,7 +71,7 @@ def create_dataset(config: Any, known: AtomicData | None = None) -> Any:
     """
     data = check_data(config, known)
     told = reported_if_raised_by_recbole(f"data set {config['dataset']}")
-    with mended_filters(), data.in_place_of_files(), told:
+    with mended_filters(), lengths_by_value(), data.in_place_of_files(), told:
         dataset = _dataset_class(config)(config)
     if dataset.time_field in dataset.inter_feat:
         if config["benchmark_filename"] is not None or config["eval_args"]["order"] == "TO":
