@@ -71,7 +71,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
         _check_reachable(cluster.address)
         try:
             ray.init(address=cluster.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise ConfigError(f"address: no Ray cluster at {cluster.address}: {error}") from error
     try:
         _check_resources(cluster, ray.nodes())
@@ -111,7 +111,8 @@ def _check_reachable(address: str) -> None:
 
     try:
         with grpc.insecure_channel(address) as channel:
-            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=_CONNECT_SECONDS)
+            # gRPC's own question, which Ray answers without the token that its services may want.
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=_CONNECT_SECONDS)
     except grpc.RpcError as error:
         raise ConfigError(f"address: what answers at {address} is no Ray cluster: {error.code().name}") from error
 
