@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole.model.general_recommender
 import scipy.sparse
 import torch
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import CFGDiffRec
+from recbole_cfgdiff.model import MODELS, CFGDiffRec
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import load_data_and_model, objective_function, run
 from recbole_cfgdiff.runs.pool import search_path
@@ -123,12 +124,36 @@ def test_a_killed_run_resumes_to_the_metrics_of_an_unbroken_one(model, tiny, cli
     assert result_of(cli(f"--resume={folder}", *SHORT)) == result_of(unbroken)
 
 
-@pytest.mark.parametrize("model", ["CFGDiffRec", "MultVAE", "RecVAE", "LINE", "LightGCN"])
+@pytest.mark.parametrize(
+    "model", ["CFGDiffRec", "MultVAE", "RecVAE", "LINE", "LightGCN", "RecBoleDiffRec", "LDiffRec", "MacridVAE", "SGL"]
+)
 def test_a_run_can_be_prolonged(model, tiny, cli):
     longer = cli(f"--model={model}", f"--dataset={tiny}", "--epochs=5", *SHORT)
     shorter = cli(f"--model={model}", f"--dataset={tiny}", "--epochs=2", *SHORT)
     prolonged = cli(f"--resume={run_folder(shorter) / 'last.pth'}", "--epochs=5", *SHORT)
     assert result_of(prolonged) == result_of(longer)
+
+
+class CountingBPR(recbole.model.general_recommender.BPR):
+    """Learns ever less, by a count that its state does not have."""
+
+    counters = ("n_steps",)
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.n_steps = 0
+
+    def calculate_loss(self, interaction):
+        self.n_steps += 1
+        return super().calculate_loss(interaction) / self.n_steps
+
+
+def test_a_model_of_ones_own_names_what_it_counts_with(tiny, cli, monkeypatch):
+    monkeypatch.setitem(MODELS, "CountingBPR", CountingBPR)
+    longer = cli("--model=CountingBPR", f"--dataset={tiny}", "--epochs=5", *SHORT)
+    shorter = cli("--model=CountingBPR", f"--dataset={tiny}", "--epochs=2", *SHORT)
+    assert checkpoint.load(run_folder(shorter) / "last.pth")["counters"] == {"n_steps": 2}
+    assert result_of(cli(f"--resume={run_folder(shorter)}", "--epochs=5", *SHORT)) == result_of(longer)
 
 
 def test_a_resumed_run_takes_a_new_learning_rate_but_no_other_learner(tiny, cli):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     for part, phase in zip(parts[1:], ("valid", "test")):
         ranked = part.copy(part.inter_feat)
         ranked.user_feat = histories  # RecBole joins it to the users that are ranked for
-        rankings.append(FullSortEvalDataLoader(_AsOfAGeneralModel(config), ranked, sampler.set_phase(phase)))
+        rankings.append(FullSortEvalDataLoader(_as_of_a_general_model(config), ranked, sampler.set_phase(phase)))
     return train_data, *rankings
 
 
@@ -119,17 +120,8 @@ def _sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndar
     return Interaction(dict(zip(_names(config), columns)))
 
 
-class _AsOfAGeneralModel:
-    """A configuration whose ``MODEL_TYPE`` is general, by which RecBole ranks for each user once, with masks."""
-
-    def __init__(self, config: Any) -> None:
-        self._config = config
-
-    def __getitem__(self, key: str) -> Any:
-        return ModelType.GENERAL if key == "MODEL_TYPE" else self._config[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._config[key] = value
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._config, name)
+def _as_of_a_general_model(config: Any) -> Any:
+    """A copy whose ``MODEL_TYPE`` is general, by which RecBole ranks for each user once, with masks."""
+    general = copy.copy(config)
+    general.final_config_dict = {**config.final_config_dict, "MODEL_TYPE": ModelType.GENERAL}
+    return general

@@ -45,6 +45,30 @@ def other_parameter(model: Any) -> dict[str, Any]:
     return {name: value for name, value in others if not isinstance(value, torch.nn.Module)}
 
 
+# What RecBole's models count with outside their state, by the class that does; a model of one's own says so in a class
+# attribute ``counters``, a tuple of names. (SGL's graphs are drawn anew each epoch; products kept for inference are no
+# counters.)
+_COUNTERS: dict[str, tuple[str, ...]] = {
+    "recbole.model.general_recommender.diffrec.DiffRec": ("Lt_history", "Lt_count"),
+    "recbole.model.general_recommender.ldiffrec.LDiffRec": ("update_count", "update_count_vae"),
+    "recbole.model.general_recommender.line.LINE": ("random_list", "random_pr"),
+    "recbole.model.general_recommender.macridvae.MacridVAE": ("update",),
+    "recbole.model.general_recommender.multivae.MultiVAE": ("update",),
+    "recbole.model.general_recommender.ncl.NCL": ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster"),
+    "recbole.model.general_recommender.ract.RaCT": ("update",),
+}
+
+
+def counters(model: Any) -> dict[str, Any]:
+    """What a model counts with outside its state, such as the annealing step of RecBole's MultiVAE, by name."""
+    names = {
+        name
+        for base in type(model).__mro__
+        for name in (*_COUNTERS.get(f"{base.__module__}.{base.__name__}", ()), *vars(base).get("counters", ()))
+    }
+    return {name: value for name, value in vars(model).items() if name in names and value is not None}
+
+
 def load_counters(model: Any, counters: Mapping[str, Any], path: str | Path) -> None:
     """Set the plain attributes of a model that training goes on from; those that it has not yet are left out.
 

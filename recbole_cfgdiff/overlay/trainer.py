@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import recbole.trainer.trainer
 import recbole.utils
 import torch
@@ -24,6 +22,7 @@ from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.restoring import (
     check_progress,
+    counters,
     load_counters,
     load_model_state,
     load_optimizers,
@@ -69,7 +68,6 @@ class CheckpointTrainer(Trainer):
         if after_step is not None:
             self.optimizer.register_step_post_hook(lambda *_: after_step())
         self._set_run_dir(run_dir_of(config))
-        self._initial_marks = _marks(model)
         self._epoch = 0
         self._resumed: dict[str, Any] | None = None
         self._train_data: Any = None
@@ -178,18 +176,11 @@ class CheckpointTrainer(Trainer):
             "best_valid_result": best_valid_result,
             "state_dict": self.model.state_dict(),
             "other_parameter": other_parameter(self.model),
-            "counters": self._counters(),
+            "counters": counters(self.model),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "random_states": checkpoint.random_states(),
             "loader_generator": self._train_data.generator.get_state(),
         }
-
-    def _counters(self) -> dict[str, Any]:
-        """What the model counts with outside its state, such as the annealing step of RecBole's MultiVAE or the loss
-        history of RecBole's DiffRec: attributes that have changed since the start."""
-        marks = _marks(self.model)
-        changed = {name for name, mark in marks.items() if self._initial_marks.get(name) != mark}
-        return {name: getattr(self.model, name) for name in changed - set(self.model.other_parameter())}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """By attribute name; of two names for one optimiser (RecVAE's trainer swaps them) the more specific."""
@@ -276,19 +267,6 @@ class _Scalars:
     def close(self) -> None:
         if self._writer is not None:
             self._write("close")
-
-
-def _marks(model: torch.nn.Module) -> dict[str, Any]:
-    """For each plain attribute a value that differs once the attribute does: no parameters, buffers or modules."""
-    marks: dict[str, Any] = {}
-    for name, value in vars(model).items():
-        if type(value) in (int, float):
-            marks[name] = value
-        elif isinstance(value, torch.Tensor) and value.layout is torch.strided:
-            marks[name] = (id(value), value._version)
-        elif isinstance(value, np.ndarray) and value.dtype != object:
-            marks[name] = zlib.crc32(value.tobytes())
-    return marks
 
 
 def run_dir_of(config: Any) -> Path:
