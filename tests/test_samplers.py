@@ -28,7 +28,7 @@ def test_timesteps_are_spread_back_from_the_last(steps, data):
     assert spaced_timesteps(steps, None) == list(range(steps))
 
 
-@given(schedules, st.sampled_from(["x0", "eps"]), st.sampled_from(sorted(SAMPLERS)), st.data())
+@given(schedules, st.sampled_from(["x0", "eps"]), st.sampled_from(["ddpm", "ddim"]), st.data())
 def test_a_perfect_prediction_leads_to_x_start(schedule, mean_type, name, data):
     """From ``x_T`` of any ``x_0`` and noise: at the first timestep nothing of either is left but ``x_0``."""
     timesteps = spaced_timesteps(schedule.steps, data.draw(st.integers(1, schedule.steps)))
@@ -71,6 +71,6 @@ def test_ddpm_of_fewer_timesteps_is_the_posterior_between_them(schedule, data):
 
 def test_one_timestep_is_the_prediction_at_the_noisiest():
     schedule = NoiseSchedule(make_betas("linear", 5, 1.0, 0.1, 0.5, beta_fixed=False))
-    for sampler in SAMPLERS.values():
+    for sampler in (SAMPLERS["ddpm"], SAMPLERS["ddim"]):
         (step,) = sampler(schedule, "x0", spaced_timesteps(5, 1))
         assert step == (4, pytest.approx(0, abs=1e-12), pytest.approx(1), pytest.approx(0, abs=1e-7))
