@@ -119,7 +119,7 @@ def kept(tiny):
     data_sets.check(Config("Pop", tiny))
     Path("out").mkdir()
     with data_sets.kept(Path("out")):
-        yield Path("out/data/tiny")
+        yield Path("out/data-read-once/tiny")
     assert not list(Path("out").iterdir())
 
 
@@ -193,7 +193,7 @@ def test_a_comparison_reads_its_data_once_and_leaves_the_same_figures(tiny, monk
     calls.clear()
     arguments = ["compare", "--models=Pop,EASE", "--dataset=tiny", "--seeds=1", "--output=out"]
     assert cli.main(arguments) == 0
-    assert len(calls) == 1 and not Path("out/data").exists()
+    assert len(calls) == 1 and not Path("out/data-read-once").exists()
     for run in runs:  # without what is kept
         record = train_and_test(run, Path(f"alone/{run.label}").resolve())
         kept = json.loads((run.folder(Path("out")) / "record.json").read_text())
@@ -214,9 +214,10 @@ def test_what_is_kept_spares_reading_but_not_the_look_whether_the_files_changed(
 
 
 def test_a_folder_of_that_name_from_elsewhere_is_replaced(tiny, capfd):
-    shutil.copytree("dataset", "out/data")
+    shutil.copytree("dataset", "out/data-read-once")
+    shutil.copytree("dataset", "out/data")  # of the user's own
     Path("out/.lock").touch()
     Path("out/runs/tiny/Pop/1").mkdir(parents=True)
     Path("out/runs/tiny/Pop/1/spec.json").write_text("{}")
     assert cli.main(["compare", "--models=Pop", "--dataset=tiny", "--seeds=1", "--output=out"]) == 0
-    assert not Path("out/data").exists()
+    assert not Path("out/data-read-once").exists() and Path("out/data/tiny/tiny.inter").exists()

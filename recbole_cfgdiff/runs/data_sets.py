@@ -11,7 +11,7 @@ from recbole_cfgdiff.data.atomic_data import AtomicData
 from recbole_cfgdiff.files import folder_in_one_piece, remove
 from recbole_cfgdiff.overlay.config import Config
 
-_FOLDER = "data"
+_FOLDER = "data-read-once"  # removed with what is in it, so no name that somebody would take
 
 
 class DataSets:
@@ -38,7 +38,7 @@ class DataSets:
             OSError: if it can't be written.
         """
         folder = output / _FOLDER
-        remove(folder)  # of a process that was killed, or somebody's
+        remove(folder)  # of a process that was killed
         try:
             with folder_in_one_piece(folder) as unfinished:
                 for name, data in self._read.items():
