@@ -30,7 +30,7 @@ def main(epochs: int = 30) -> list[str]:
     items = torch.as_tensor(dataset.token2id("item_id", ["i4", "i5", "i6"]), device=model.device)
     history = SparseRows(torch.zeros_like(items), items, torch.ones(3, device=model.device), 1, model.n_items)
     best = model.score(history)[0, 1:].topk(3).indices + 1  # item 0 is RecBole's padding
-    return list(dataset.id2token("item_id", best.cpu().numpy()))
+    return dataset.id2token("item_id", best.cpu().numpy()).tolist()
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ def halfway(schedule: NoiseSchedule, mean_type: str, timesteps: Sequence[int]) -
 
 def main(dataset: str = "ml-100k", epochs: int = 10) -> dict[str, float]:
     """NDCG@10 by sampler."""
-    options = {"epochs": epochs, "sampling_timesteps": 3}
-    return {
-        sampler: run("CFGDiffRec", dataset, config_dict={**options, "sampler": sampler})["test_result"]["ndcg@10"]
-        for sampler in ("ddpm", "ddim", "halfway")
-    }
+    found = {}
+    for sampler in ("ddpm", "ddim", "halfway"):
+        options = {"epochs": epochs, "sampling_timesteps": 3, "sampler": sampler}
+        found[sampler] = float(run("CFGDiffRec", dataset, config_dict=options)["test_result"]["ndcg@10"])
+    return found
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """The models' hyperparameters: declared once, checked before a network is built."""
 
+from dataclasses import dataclass
+
 import pytest
 import yaml
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import CFGDiffRec, DiffRec, ForwardCFGDiffRec
-from recbole_cfgdiff.model.hyperparameters import rows, yaml_lines
+from recbole_cfgdiff.model.hyperparameters import DiffRecHyperparameters, hyperparameter, rows, yaml_lines
+from recbole_cfgdiff.options import Integer
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.properties import PROPERTIES
 
@@ -40,3 +43,38 @@ def test_values_are_of_their_kind():
         DiffRec.hyperparameters_class(steps=2, sampling_steps=3)
     with pytest.raises(ConfigError, match="mean_type: expected one of x0, got 'eps'"):
         ForwardCFGDiffRec.hyperparameters_class(mean_type="eps")
+
+
+class Undecorated(DiffRecHyperparameters):
+    mine: int = hyperparameter(1, Integer(1), "Mine.")
+
+
+@dataclass(frozen=True)
+class Plain(DiffRecHyperparameters):
+    mine: int = 1
+
+
+@dataclass(frozen=True)
+class Taken(DiffRecHyperparameters):
+    epochs: int = hyperparameter(3, Integer(1), "Mine.")
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        (Undecorated, r"Undecorated: mine is no field; decorate the class by @dataclass"),
+        (Plain, r"Plain.mine: make the field by hyperparameter"),
+        (Taken, r"Taken: epochs is an option of every run"),
+    ],
+)
+def test_hyperparameters_declared_wrongly_are_told(declared, told, tiny):
+    model = type("Mine", (DiffRec,), {"hyperparameters_class": declared})
+    with pytest.raises(TypeError, match=told):
+        Config(model, tiny)
+
+
+def test_a_model_of_ones_own_is_told_where_to_declare_an_option(tiny):
+    with pytest.raises(
+        ConfigError, match=r"unknown option mine .*: nothing reads it; .* in Mine.hyperparameters_class"
+    ):
+        Config(type("Mine", (DiffRec,), {"__module__": "mine"}), tiny, config_dict={"mine": 1})

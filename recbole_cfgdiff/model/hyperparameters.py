@@ -101,9 +101,18 @@ def rows(declared: type[Hyperparameters]) -> list[Row]:
 
 
 def _fields(declared: type[Hyperparameters]) -> Iterator[tuple[str, Row]]:
-    """Names of the fields with their rows."""
-    for field in dataclasses.fields(declared):
-        row = field.metadata["row"]
+    """Names of the fields with their rows.
+
+    Raises:
+        TypeError: if the class is not declared as those here are.
+    """
+    fields = dataclasses.fields(declared)
+    if lost := sorted(set(vars(declared).get("__annotations__", ())) - {field.name for field in fields}):
+        raise TypeError(f"{declared.__name__}: {lost[0]} is no field; decorate the class by @dataclass(frozen=True)")
+    for field in fields:
+        row = field.metadata.get("row")
+        if row is None:
+            raise TypeError(f"{declared.__name__}.{field.name}: make the field by hyperparameter(...) or changed(...)")
         yield field.name, row._replace(name=row.name or field.name)
 
 

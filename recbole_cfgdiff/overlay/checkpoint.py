@@ -93,7 +93,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
             raise ConfigError(
                 f"checkpoint {path}: RecBole wrote it, as objects whose code runs when they are loaded; nothing in it "
                 "was executed. Train the model here, by run_recbole_cfg.py and the same options, or, if you trust it, "
-                "load it by RecBole's own load_data_and_model"
+                "read it yourself by torch.load(..., weights_only=False)"
             )
         _check_unpacks_to_itself(path)
         state = _without_sparse_counters(torch.load(path, map_location=device, weights_only=True))

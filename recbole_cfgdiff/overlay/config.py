@@ -51,7 +51,8 @@ def resolve_model(name: str) -> type:
             raise ConfigError(f"model {name}: RecBole needs another package for it: {error}") from error
         similar = nearest(name, names, count=3)
         hint = f"; nearest: {', '.join(similar)}" if similar else ""
-        raise ConfigError(f"unknown model {name}{hint}") from error
+        advice = "a model of your own has to be in recbole_cfgdiff.model.MODELS of the process that asks for it"
+        raise ConfigError(f"unknown model {name}{hint}; {advice}") from error
 
 
 _PATHS = ("data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path")

@@ -124,9 +124,18 @@ def _kinds_in_files(model_class: type) -> dict[str, Kind]:
 
 
 def declared_rows(model_class: type) -> list[Row]:
-    """The rows of the model's ``hyperparameters_class``; none of a model without."""
+    """The rows of the model's ``hyperparameters_class``; none of a model without.
+
+    Raises:
+        TypeError: if one has the name of an option that every model has.
+    """
     declared = getattr(model_class, "hyperparameters_class", None)
-    return rows(declared) if declared else []
+    if declared is None:
+        return []
+    found = rows(declared)
+    if taken := sorted({row.name for row in found} & set(OPTIONS)):
+        raise TypeError(f"{declared.__name__}: {taken[0]} is an option of every run; choose another name")
+    return found
 
 
 def hyperparameter_names(model_class: type) -> set[str]:

@@ -28,7 +28,7 @@ def check_option_names(options: dict[str, Any], model_class: type) -> list[str]:
     read = {*OPTIONS, *hyperparameter_names(model_class)}
     of_others = all_hyperparameter_names() - read
     if unknown := set(options) - read - of_others:
-        raise _unknown("option", unknown, read)
+        raise _unknown("option", unknown, read, _where_to_declare(model_class))
     eval_args = options.get("eval_args")
     if isinstance(eval_args, dict) and (unknown := {*map(str, eval_args)} - _EVAL_ARGS):
         raise _unknown("key of eval_args:", unknown, _EVAL_ARGS)
@@ -40,9 +40,16 @@ def is_option(name: str) -> bool:
     return name in OPTIONS or name in all_hyperparameter_names()
 
 
-def _unknown(what: str, unknown: Iterable[str], known: set[str]) -> ConfigError:
+def _where_to_declare(model_class: type) -> str:
+    """What is left to do for an option that a model of one's own reads."""
+    if model_class.__module__.partition(".")[0] in ("recbole", "recbole_cfgdiff"):
+        return ""
+    return f"; an option of your own stands in {model_class.__name__}.hyperparameters_class (examples/own_model.py)"
+
+
+def _unknown(what: str, unknown: Iterable[str], known: set[str], advice: str = "") -> ConfigError:
     hints = []
     for name in sorted(unknown):
         similar = nearest(name, known)
         hints.append(f"{name} (did you mean {similar[0]}?)" if similar else name)
-    return ConfigError(f"unknown {what} {', '.join(hints)}: nothing reads it")
+    return ConfigError(f"unknown {what} {', '.join(hints)}: nothing reads it{advice}")
