@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile
 from recbole_cfgdiff.data.convert.sources.base import WHOLE, Clock, Features, Interaction, Source, shown, stars_in
-from recbole_cfgdiff.data.convert.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.convert.sources.delimited import delimited_interactions
 from recbole_cfgdiff.data.convert.sources.reading import (
     BadLine,
     NotText,
@@ -18,6 +18,7 @@ from recbole_cfgdiff.data.convert.sources.reading import (
     numbered_lines,
     parsed,
 )
+from recbole_cfgdiff.data.convert.sources.table import Layout
 from recbole_cfgdiff.errors import ConfigError
 
 RATING_FILES = ("u.data", "ratings.dat", "ratings.csv")
