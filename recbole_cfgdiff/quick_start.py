@@ -14,8 +14,9 @@ from recbole.utils import init_seed
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
+from recbole_cfgdiff.overlay.option_rules import check_compares
 from recbole_cfgdiff.overlay.trainer import run_dir_of
-from recbole_cfgdiff.overlay.unread_options import check_all_are_read, check_evaluates
+from recbole_cfgdiff.overlay.unread_options import check_all_are_read
 from recbole_cfgdiff.runs.prepare import configure, load_data, load_trained, make_trainer, open_log, prepare_config
 from recbole_cfgdiff.runs.processes import check_devices, run_processes
 from recbole_cfgdiff.runs.single import Prepared, own_folder
@@ -107,7 +108,7 @@ def objective_function(
     """
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
     check_all_are_read([config])
-    check_evaluates(config)
+    check_compares(config)
     init_seed(config["seed"], config["reproducibility"])
     logger = getLogger()
     for handler in logger.handlers[:]:

@@ -163,7 +163,7 @@ def test_mistakes_are_told_in_one_line(options, told, tiny, cli):
 
 
 def test_what_compares_by_metrics_refuses_it(tiny):
-    with pytest.raises(ConfigError, match="fit: all rows are trained on"):
+    with pytest.raises(ConfigError, match="fit: it is for the command run"):
         objective_function({"model": "EASE", "dataset": tiny, "fit": "all", **QUIET})
 
 

@@ -46,7 +46,7 @@ class Group(Enum):
     EVALUATION = "When and how validation and test are made"
     TRAINING = "Training"
     SEED = "Random numbers"
-    FIT = "A model of every row, to be used"
+    USED = "A model that is to be used"
     RUN = "A run"
     MACHINE = "Where a run is made"
     OUTPUT = "Where a run is kept and told"
@@ -235,9 +235,10 @@ _TABLE: dict[Group, tuple[Option, ...]] = {
         Option("loss_type", OrNone(TEXT), "Of models that have several."),
     ),
     Group.SEED: (Option("seed", Integer(0, 2**32 - 1), "Of all random numbers of a run."),),
-    Group.FIT: (
+    Group.USED: (
         Option("fit", Choice((None, "all")), "`all`: trained on every row, nothing is validated or tested.", _OURS),
         Option("like", ANYTHING, "With it, the run whose options, and epochs of the best one, are taken.", _OURS),
+        Option("init_from", ANYTHING, "Run whose weights are the first, matched by the ids of items and users.", _OURS),
     ),
     Group.RUN: (
         Option("reproducibility", Flag(), "Only operations that give the same result each time."),
@@ -321,12 +322,12 @@ _SAME_FOR_ALL_MODELS = (Group.ROWS, Group.SPLIT, Group.METRICS)
 ROWS = names_of(*_DESCRIBE_THE_ROWS)
 ROWS_AND_SPLIT = names_of(*_DESCRIBE_THE_SPLIT, Group.SEED)
 IN_A_DATA_FOLDER = names_of(*_IN_A_DATA_FOLDER)
-IN_A_CHECKPOINT = names_of(*_IN_A_DATA_FOLDER, Group.SEED, Group.FIT, Group.RUN, Group.MACHINE)
+IN_A_CHECKPOINT = names_of(*_IN_A_DATA_FOLDER, Group.SEED, Group.USED, Group.RUN, Group.MACHINE)
 # A checkpoint's place is where it is found; wandb sends all options to its server, for which the user has to ask each
 # time; the others are of the run that wrote it, and over.
 PASSED_OVER_IN_A_CHECKPOINT = names_of(Group.OUTPUT, Group.KEPT)
 SAME_FOR_ALL_MODELS = names_of(*_SAME_FOR_ALL_MODELS)  # of an experiment: a difference would be taken for the models'
-FIXED_AT_RESUME = names_of(*_SAME_FOR_ALL_MODELS, Group.COLUMNS, Group.MASK, Group.SEED, Group.FIT)
+FIXED_AT_RESUME = names_of(*_SAME_FOR_ALL_MODELS, Group.COLUMNS, Group.MASK, Group.SEED, Group.USED)
 HYPERPARAMETERS = names_of(Group.TRAINING)
 # Where and how a run is made; its results do not depend on them, but by rounding.
 SURROUNDINGS = frozenset(names_of(Group.SEED, Group.MACHINE, Group.OUTPUT))

@@ -95,6 +95,11 @@ _RULES = (
     ),
     _Rule(("eval_args",), _reads_eval_args, "fit=all trains on every row; of eval_args only the order is read"),
     _Rule(("like",), lambda config: config["fit"] == "all", "give --fit=all with it"),
+    _Rule(
+        ("init_from",),
+        lambda config: config["MODEL_TYPE"] is not ModelType.TRADITIONAL,
+        "the model is fitted in one go, from no weights",
+    ),
     _Rule(("stopping_step",), _validates, "nothing is validated; see eval_step, and split in eval_args"),
     _Rule(
         ("topk",),
@@ -139,18 +144,6 @@ _RULES_OF_HYPERPARAMETERS = (
         "give --use_pretrain=True with it",
     ),
 )
-
-
-def check_evaluates(config: Any) -> None:
-    """Check that a run, one of several that are compared by their metrics, has any.
-
-    Raises:
-        ConfigError: if it is one on every row.
-    """
-    if not _evaluates(config):
-        raise ConfigError(
-            "fit: all rows are trained on, none is left to measure anything by; it is for the command run"
-        )
 
 
 def options_without_effect(config: Any) -> dict[str, str]:

@@ -23,6 +23,7 @@ from recbole_cfgdiff.overlay.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
 from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
+from recbole_cfgdiff.overlay.older_weights import start_from
 from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
 from recbole_cfgdiff.overlay.restoring import load_model_state
 from recbole_cfgdiff.overlay.trainer import get_trainer
@@ -58,6 +59,8 @@ def prepare_config(config: Config, known: AtomicData | None = None) -> Prepared:
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
         trainer.resume_checkpoint(checkpoint.find(config["resume"], checkpoint.LAST))
+    elif config["init_from"]:
+        start_from(trainer.model, config, dataset_)
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
@@ -115,7 +118,8 @@ def _configure_like(
 ) -> Config:
     """The configuration of a run with the options of another, and as many epochs as that one's best had by then."""
     state = _load_same(path, model, dataset, config_file_list)
-    chosen: dict[str, Any] = {"epochs": state["epoch"] + 1, "resume": None, "run_name": None}
+    # What the checkpoint names is not opened.
+    chosen: dict[str, Any] = {"epochs": state["epoch"] + 1, **dict.fromkeys(("resume", "run_name", "init_from"))}
     if "guidance_scales" in state["options"]:
         chosen["guidance_scales"] = None  # guidance_scale is the chosen one
     config = _config_of(state, path, {**chosen, **options})

@@ -13,7 +13,6 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation.collector import collect_guidance_scales, is_full_ranking
 from recbole_cfgdiff.evaluation.metrics import beyond_accuracy, guidance_effects, list_length
 from recbole_cfgdiff.evaluation.rankings import collect_rankings
-from recbole_cfgdiff.overlay.unread_options import check_evaluates
 from recbole_cfgdiff.runs.prepare import load_trained
 from recbole_cfgdiff.runs.single import Prepared
 
@@ -88,7 +87,8 @@ def sweep_checkpoint(checkpoint: Path, guidance_scales: Sequence[float]) -> tupl
         raise ConfigError(
             f"checkpoint {checkpoint}: {prepared.config['model']} has no guidance scale; give a CFGDiffRec's"
         )
-    check_evaluates(prepared.config)
+    if not parts_of(prepared):
+        raise ConfigError(f"checkpoint {checkpoint}: it was trained on all rows, and none is left to measure by")
     return sweep(prepared, guidance_scales), prepared
 
 
