@@ -176,7 +176,7 @@ class Config(recbole.config.Config):
 
     def _check_epochs(self, options: dict[str, Any]) -> None:
         is_fitted_at_once = self.model_class.type is ModelType.TRADITIONAL
-        if options["fit"] == "all" and "epochs" not in self.external_config_dict and not is_fitted_at_once:
+        if options.get("fit") == "all" and "epochs" not in self.external_config_dict and not is_fitted_at_once:
             raise ConfigError(
                 "epochs: with fit=all no validation ends the training; give --like=RUN_FOLDER, of a run whose best "
                 "epoch was found by validation, or --epochs=N"

@@ -118,22 +118,15 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
         ConfigError: if the run is of another model, or has other weights than for other users and items, or if no item
             of it is in the data.
     """
-    run = config["init_from"]
+    run, n_items = config["init_from"], dataset.item_num
     old, ids = old_weights(run), ids_of(model, dataset)
-    if old.model != config["model"]:
-        raise ConfigError(f"init_from: {run} is a run of {old.model}, not of {config['model']}")
-    if set(ids) - set(old.ids):
-        raise ConfigError(f"init_from: {run} has no weights for {', '.join(set(ids) - set(old.ids))}")
+    own = model.state_dict()
+    _check_alike(old, own, ids, config)
     matches = [_Match.of(what, old.ids[what], ids[what]) for what in ids]
     for match in matches:
-        if match.what == "items" and len(match.places_now) < 2:
-            raise ConfigError(f"init_from: no item of {run} is in the data set {config['dataset']}")
-        _check_told_apart(match, config)
-    own = model.state_dict()
-    if set(old.state_dict) != set(own):
-        differing = ", ".join(sorted(set(old.state_dict) ^ set(own)))
-        raise ConfigError(f"init_from: {run} is of another architecture: only one of both has {differing}")
-    blocks = {1, getattr(getattr(model, "task", None), "guidance_columns", 0) // dataset.item_num or 1}
+        _check_match(match, config)
+    # Of ours the guidance may have the items several times.
+    blocks = {1, getattr(getattr(model, "task", None), "guidance_columns", n_items) // n_items or 1}
     weights = {
         name: _matched(f"init_from: {run}: {name}", old.state_dict[name], now, matches, blocks)
         for name, now in own.items()
@@ -141,10 +134,25 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
     }
     model.load_state_dict({**own, **weights})
     getLogger().info(f"Weights of {run} are those of {' and '.join(map(str, matches))} here; the others start anew")
+    if any(not torch.equal(own[name], weights[name]) for name in weights if name.endswith("_extra_state")):
+        getLogger().info(f"input_scale and output_scale are those of {run}")
 
 
-def _check_told_apart(match: _Match, config: Any) -> None:
-    """Refuse a width that is the number of ids, where only the length of an axis tells whose it is."""
+def _check_alike(old: OldWeights, own: dict[str, torch.Tensor], ids: dict[str, list[str]], config: Any) -> None:
+    """That the older run is of the same model, with the weights that this one has."""
+    run = config["init_from"]
+    if old.model != config["model"]:
+        raise ConfigError(f"init_from: {run} is a run of {old.model}, not of {config['model']}")
+    if differing := {*set(old.state_dict) ^ set(own), *set(ids) - set(old.ids)}:
+        told = ", ".join(sorted(map(str, differing)))
+        raise ConfigError(f"init_from: {run} is of another architecture: only one of both has {told}")
+
+
+def _check_match(match: _Match, config: Any) -> None:
+    """Refuse a run of none of the items, and a width that is the number of ids, where only the length of an axis tells
+    whose it is."""
+    if match.what == "items" and len(match.places_now) < 2:
+        raise ConfigError(f"init_from: no item of {config['init_from']} is in the data set {config['dataset']}")
     for name in hyperparameter_names(config.model_class) if match.moves_unseen else ():
         value = config[name]
         if match.now in (value if isinstance(value, list) else [value]):
