@@ -71,11 +71,11 @@ def read_atomic_files(config: Any) -> AtomicData:
     for path in _all_files(config):
         content.update(path.name.encode())
         if path in wanted:
-            tables[path] = _read_file(wanted[path], config, content)
+            tables[path] = read_file(wanted[path], config, content)
         else:
             _add_content(path, content)
     for path in [path for path in wanted if path not in tables]:  # additional_feat_suffix
-        tables[path] = _read_file(wanted[path], config, hashlib.sha256())
+        tables[path] = read_file(wanted[path], config, hashlib.sha256())
     data = AtomicData(reading_of(config), _short(content), {path.name: tables[path] for path in wanted})
     _check_columns(config, data)
     return data
@@ -214,7 +214,7 @@ def _is_given(config: Any, option: str) -> bool:
     return option in given and given[option] != config.internal_config_dict.get(option)
 
 
-def _read_file(wanted: AtomicFile, config: Any, content: Any) -> Table:
+def read_file(wanted: AtomicFile, config: Any, content: Any) -> Table:
     """Read and check a file as RecBole would read it: the header's ``name:type`` fields, then each line's number of
     fields, its ids, and the numbers of the columns that are loaded. An empty field is a missing value, which RecBole
     fills; but for ids, for times, by which rows are ordered, and for labels.
