@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.older_weights import old_weights
 from recbole_cfgdiff.quick_start import load_data_and_model, run
+from recbole_cfgdiff.recommender import Recommender
 from tests.conftest import write_inter
 
 QUIET = {"show_progress": False, "state": "ERROR", "epochs": 2}
@@ -52,10 +54,13 @@ def scores(folder, user):
     return dict(zip(dataset.id2token("item_id", range(dataset.item_num)).tolist(), found.tolist()))
 
 
+@pytest.mark.parametrize("is_exported", [False, True])
 @pytest.mark.parametrize("model", OURS)
-def test_a_model_of_ours_scores_known_items_as_before(model, tiny, grown):
+def test_a_model_of_ours_scores_known_items_as_before(model, is_exported, tiny, grown):
     before = run(model, tiny, config_dict={**OURS[model], **QUIET})["run_dir"]
-    given = {**OURS[model], **QUIET, "epochs": 0, "init_from": before}
+    if is_exported:
+        Recommender.load(before).save_pretrained("exported")
+    given = {**OURS[model], **QUIET, "epochs": 0, "init_from": "exported" if is_exported else before}
     after = run(model, grown, config_dict=given)["run_dir"]
     user = same_user(tiny, grown)
     old, new = scores(before, user), scores(after, user)
@@ -97,6 +102,13 @@ def test_the_same_items_in_another_order_are_still_matched_by_id(tiny):
     old, new = scores(before, "u3"), scores(after, "u3")
     assert list(old) != list(new)
     torch.testing.assert_close([new[item] for item in old], list(old.values()), rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_is_not_loaded_with_items_in_another_order_than_its_own(tiny):
+    folder = run("DiffRec", tiny, config_dict=QUIET)["run_dir"]
+    write_inter(Path("dataset"), tiny, list(reversed(read(tiny))))
+    with pytest.raises(ConfigError, match=f"{folder}/best.pth: the data set tiny has other items or users by now"):
+        load_data_and_model(folder)
 
 
 def test_it_says_how_many_were_matched_and_goes_on_when_interrupted(tiny, grown, cli, caplog):
@@ -166,7 +178,7 @@ def test_a_checkpoint_of_others_is_checked(change, told, tiny, grown, cli):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--model=CFGDiffRec",), "init_from: saved/r is a run of DiffRec, not of CFGDiffRec"),
+        (("--model=CFGDiffRec",), "init_from: saved/r is of the model DiffRec, not of CFGDiffRec"),
         (("--model=DiffRec", "--dims_dnn=[30]"), "another architecture"),
         (("--model=DiffRec", "--dims_dnn=[200, 200]"), "init_from: saved/r is of another architecture"),
         (("--model=EASE",), "init_from: it would do nothing: the model is fitted in one go"),

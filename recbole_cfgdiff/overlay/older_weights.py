@@ -1,4 +1,4 @@
-"""``init_from``: a run that starts from the weights of an older one, on data with other users and items.
+"""``init_from``: a run that starts from the weights of an older model, on data with other users and items.
 
 What is of an item or of a user is matched by its id as in the data; what is new starts as the model draws it. Which
 axis of a weight is the items', its lengths tell, before and now.
@@ -13,18 +13,22 @@ from typing import Any, NamedTuple
 
 import torch
 
+from recbole_cfgdiff.diffusion import Denoiser
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import DiffRec
 from recbole_cfgdiff.options import is_list_of_text
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.hyperparameters import hyperparameter_names
+from recbole_cfgdiff.recommender.folder import CONFIG, load
+from recbole_cfgdiff.recommender.source import HistorySource
 
 # In our models, how far the training is, which starts anew, as do all counts.
 _PROGRESS = "timestep_sampler."
+_PADDING = "[PAD]"  # RecBole's token of user and item 0
 
 
 class OldWeights(NamedTuple):
-    """What an older run has to start from.
+    """What an older model has to start from.
 
     Attributes:
         model: its name.
@@ -38,16 +42,20 @@ class OldWeights(NamedTuple):
     ids: dict[str, list[str]]
 
 
-def old_weights(run: str | Path) -> OldWeights:
-    """The weights of the best epoch of a run, and whose they are.
+def old_weights(older: str | Path, networks: Sequence[str] = ()) -> OldWeights:
+    """The weights of an older model, and whose they are.
 
     Args:
-        run: its folder, also of one of an experiment, or a checkpoint.
+        older: the folder of a run, also of one of an experiment, whose best epoch is taken, or a checkpoint; or an
+            exported model.
+        networks: the modules that an exported model's weights are to be of; a run has them by its own names.
 
     Raises:
         ConfigError: if there is none, or if it does not say whose they are.
     """
-    path = checkpoint.find(run, checkpoint.BEST)
+    if (Path(older).expanduser() / CONFIG).exists():
+        return _of_exported(Path(older).expanduser(), networks)
+    path = checkpoint.find(older, checkpoint.BEST)
     state = checkpoint.load(path)
     ids = state.get("ids")
     if ids is None:
@@ -55,7 +63,20 @@ def old_weights(run: str | Path) -> OldWeights:
     lists = ids if isinstance(ids, dict) and set(ids) - {"users"} == {"items"} else {"items": None}
     if not all(is_list_of_text(each) and len(set(each)) == len(each) for each in lists.values()):
         raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged: see its ids")
-    return OldWeights(state["model"], state["state_dict"], lists)
+    weights = {name: value for name, value in state["state_dict"].items() if _is_weight(name, value)}
+    return OldWeights(state["model"], weights, lists)
+
+
+def _of_exported(folder: Path, networks: Sequence[str]) -> OldWeights:
+    exported = load(folder)
+    assert isinstance(exported.source, HistorySource)  # of no other model is there a folder
+    state = exported.source.scorer.denoiser.state_dict()
+    weights = {f"{network}.{name}": value for network in networks for name, value in state.items()}
+    return OldWeights(str(exported.about.get("model")), weights, {"items": [_PADDING, *exported.items.ids.ids]})
+
+
+def _is_weight(name: object, value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and not str(name).startswith(_PROGRESS)
 
 
 def ids_of(model: torch.nn.Module, dataset: Any) -> dict[str, list[str]]:
@@ -105,7 +126,7 @@ class _Match(NamedTuple):
 
 
 def start_from(model: Any, config: Any, dataset: Any) -> None:
-    """Put the weights of the run ``init_from`` into a new model, and tell the log how many ids were matched.
+    """Put the weights of ``init_from`` into a new model, and tell the log how many ids were matched.
 
     What optimisers keep, and counts, such as of updates, start anew.
 
@@ -115,12 +136,13 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
         dataset: RecBole's.
 
     Raises:
-        ConfigError: if the run is of another model, or has other weights than for other users and items, or if no item
-            of it is in the data.
+        ConfigError: if the older one is of another model, or has other weights than for other users and items, or if
+            no item of it is in the data.
     """
     run, n_items = config["init_from"], dataset.item_num
-    old, ids = old_weights(run), ids_of(model, dataset)
-    own = model.state_dict()
+    networks = [name for name, module in model.named_modules() if isinstance(module, Denoiser)]
+    old, ids = old_weights(run, networks), ids_of(model, dataset)
+    own = {name: now for name, now in model.state_dict().items() if _is_weight(name, now)}
     _check_alike(old, own, ids, config)
     matches = [_Match.of(what, old.ids[what], ids[what]) for what in ids]
     for match in matches:
@@ -130,26 +152,25 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
     weights = {
         name: _matched(f"init_from: {run}: {name}", old.state_dict[name], now, matches, blocks)
         for name, now in own.items()
-        if now.is_floating_point() and not name.startswith(_PROGRESS)
     }
-    model.load_state_dict({**own, **weights})
+    model.load_state_dict({**model.state_dict(), **weights})
     getLogger().info(f"Weights of {run} are those of {' and '.join(map(str, matches))} here; the others start anew")
     if any(not torch.equal(own[name], weights[name]) for name in weights if name.endswith("_extra_state")):
         getLogger().info(f"input_scale and output_scale are those of {run}")
 
 
 def _check_alike(old: OldWeights, own: dict[str, torch.Tensor], ids: dict[str, list[str]], config: Any) -> None:
-    """That the older run is of the same model, with the weights that this one has."""
+    """That the older one is of the same model, with the weights that this one has."""
     run = config["init_from"]
     if old.model != config["model"]:
-        raise ConfigError(f"init_from: {run} is a run of {old.model}, not of {config['model']}")
+        raise ConfigError(f"init_from: {run} is of the model {old.model}, not of {config['model']}")
     if differing := {*set(old.state_dict) ^ set(own), *set(ids) - set(old.ids)}:
         told = ", ".join(sorted(map(str, differing)))
         raise ConfigError(f"init_from: {run} is of another architecture: only one of both has {told}")
 
 
 def _check_match(match: _Match, config: Any) -> None:
-    """Refuse a run of none of the items, and a width that is the number of ids, where only the length of an axis tells
+    """Refuse one of none of the items, and a width that is the number of ids, where only the length of an axis tells
     whose it is."""
     if match.what == "items" and len(match.places_now) < 2:
         raise ConfigError(f"init_from: no item of {config['init_from']} is in the data set {config['dataset']}")
@@ -166,7 +187,7 @@ def _matched(
     what: str, before: torch.Tensor, now: torch.Tensor, matches: Sequence[_Match], blocks: set[int]
 ) -> torch.Tensor:
     """A weight with the values that it had before wherever an id is the same, and its own elsewhere."""
-    if not isinstance(before, torch.Tensor) or before.dtype != now.dtype or before.dim() != now.dim():
+    if before.dtype != now.dtype or before.dim() != now.dim():
         raise ConfigError(f"{what} is another kind of weight than in this model")
     if not torch.isfinite(before).all():
         raise ConfigError(f"{what} has numbers that are not finite")

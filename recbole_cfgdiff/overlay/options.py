@@ -238,7 +238,7 @@ _TABLE: dict[Group, tuple[Option, ...]] = {
     Group.USED: (
         Option("fit", Choice((None, "all")), "`all`: trained on every row, nothing is validated or tested.", _OURS),
         Option("like", ANYTHING, "With it, the run whose options, and epochs of the best one, are taken.", _OURS),
-        Option("init_from", ANYTHING, "Run whose weights are the first, matched by the ids of items and users.", _OURS),
+        Option("init_from", ANYTHING, "Run, or exported model, whose weights are the first, matched by ids.", _OURS),
     ),
     Group.RUN: (
         Option("reproducibility", Flag(), "Only operations that give the same result each time."),

@@ -23,7 +23,7 @@ from recbole_cfgdiff.overlay.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
 from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
-from recbole_cfgdiff.overlay.older_weights import start_from
+from recbole_cfgdiff.overlay.older_weights import ids_of, start_from
 from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
 from recbole_cfgdiff.overlay.restoring import load_model_state
 from recbole_cfgdiff.overlay.trainer import get_trainer
@@ -74,6 +74,11 @@ def load_trained(model_file: str | Path) -> Prepared:
     dataset, train_data, valid_data, test_data = load_data(config)
     trainer = make_trainer(config, train_data)
     load_model_state(trainer.model, state, path)
+    if state.get("ids") not in (None, ids_of(trainer.model, dataset)):
+        raise ConfigError(
+            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order, "
+            "than it was trained on; its scores would be taken for those of others"
+        )
     trainer.model.eval()
     return Prepared(config, dataset, trainer, train_data, valid_data, test_data)
 
