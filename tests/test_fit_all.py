@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import load_data_and_model, objective_function, run
@@ -160,6 +161,36 @@ def test_mistakes_are_told_in_one_line(options, told, tiny, cli):
     outcome = cli(*options, *SHORT)
     assert outcome.status == 2 and told in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
     assert [path.name for path in Path("saved").iterdir()] == ["r"]
+
+
+def test_a_run_of_an_experiment_is_one_to_be_like(tiny, cli):
+    output = Path("results")
+    assert main(["compare", "--models=EASE", f"--dataset={tiny}", "--seeds=1", f"--output={output}"]) == 0
+    (run_of_it,) = output.glob("runs/tiny/EASE/*")
+    assert cli("--fit=all", f"--like={run_of_it}", *SHORT).status == 0
+    assert len(list(Path("saved").glob("EASE-tiny-*/result.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "--models=EASE", "--fit=all"),
+        ("compare", "--models=EASE", "--like=saved/r"),
+        ("compare", "--models=BPR", "--init_from=saved/r"),
+        ("tune", "--model=EASE", "--algo=exhaustive", "--fit=all"),
+    ],
+    ids=" ".join,
+)
+def test_commands_that_compare_refuse_it(command, tiny, capfd):
+    assert main([*command, f"--dataset={tiny}", "--output=x"]) == 2
+    assert f"{command[-1][2:].split('=')[0]}: it is for the command run" in capfd.readouterr().err
+    assert not list(Path().glob("x/*/*"))
+
+
+def test_a_sweep_needs_rows_to_measure_by(tiny, capfd):
+    folder = run("CFGDiffRec", tiny, config_dict={"fit": "all", "epochs": 1, **QUIET})["run_dir"]
+    assert main(["sweep", f"--checkpoint={folder}"]) == 2
+    assert "it was trained on all rows, and none is left to measure by" in capfd.readouterr().err
 
 
 def test_what_compares_by_metrics_refuses_it(tiny):

@@ -74,10 +74,9 @@ def load_trained(model_file: str | Path) -> Prepared:
     dataset, train_data, valid_data, test_data = load_data(config)
     trainer = make_trainer(config, train_data)
     load_model_state(trainer.model, state, path)
-    if state.get("ids") not in (None, ids_of(trainer.model, dataset)):
+    if state.get("ids") not in (None, ids_of(trainer.model, dataset)):  # whose scores would be taken for others'
         raise ConfigError(
-            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order, "
-            "than it was trained on; its scores would be taken for those of others"
+            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order"
         )
     trainer.model.eval()
     return Prepared(config, dataset, trainer, train_data, valid_data, test_data)
