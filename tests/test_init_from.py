@@ -183,6 +183,7 @@ def test_a_checkpoint_of_others_is_checked(change, told, tiny, grown, cli):
         (("--model=DiffRec", "--dims_dnn=[200, 200]"), "init_from: saved/r is of another architecture"),
         (("--model=EASE",), "init_from: it would do nothing: the model is fitted in one go"),
         (("--model=DiffRec", "--init_from=nowhere"), "nowhere"),
+        (("--model=DiffRec", "--init_from=2024"), "checkpoint 2024: there is no such file"),
     ],
     ids=str,
 )

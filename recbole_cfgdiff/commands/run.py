@@ -51,7 +51,7 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _tell(result: dict[str, Any]) -> None:
-    print(told_of_fit(result) if "fit" in result else result_table(result))
+    print(_told_of_fit(result) if "fit" in result else result_table(result))
     if "guidance_curve" in result:
         print(f"guidance scale, chosen by validation: {result['guidance_scale']:g}")
         if result["run_dir"]:
@@ -62,7 +62,7 @@ def _tell(result: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def told_of_fit(result: dict[str, Any]) -> str:
+def _told_of_fit(result: dict[str, Any]) -> str:
     """What became of a run that trains on every row, for the terminal."""
     like = f", like {result['like']}" if result["like"] else ""
     told = f"trained on every row, epochs: {result['epochs']}{like}; nothing was validated or tested"

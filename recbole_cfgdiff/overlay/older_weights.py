@@ -139,7 +139,7 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
         ConfigError: if the older one is of another model, or has other weights than for other users and items, or if
             no item of it is in the data.
     """
-    run, n_items = config["init_from"], dataset.item_num
+    run, n_items = str(config["init_from"]), dataset.item_num
     networks = [name for name, module in model.named_modules() if isinstance(module, Denoiser)]
     old, ids = old_weights(run, networks), ids_of(model, dataset)
     own = {name: now for name, now in model.state_dict().items() if _is_weight(name, now)}

@@ -89,7 +89,7 @@ _RULES = (
     ),
     _Rule(("train_neg_sample_args",), _samples_negatives, "the model trains on whole histories and samples no item"),
     _Rule(
-        ("valid_metric", "metrics", "topk", "eval_step", "eval_batch_size", "heldout_users"),
+        (*names_of(Group.METRICS, Group.EVALUATION), "heldout_users"),
         _evaluates,
         "fit=all trains on every row of every user, and nothing is validated or tested",
     ),
