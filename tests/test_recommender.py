@@ -13,7 +13,7 @@ from recommending import N_ITEMS, N_USERS, history_of, make_recommender
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.recommender.diversify import maximal_marginal_relevance
-from recbole_cfgdiff.recommender.recommender import _SCORES, Asked
+from recbole_cfgdiff.recommender.recommender import SCORES, Asked
 
 # What the package requires beside torch, numpy, pandas, pyarrow and safetensors, and what those require.
 MISSING = ["recbole", "scipy", "yaml", "tabulate", "tqdm", "colorlog", "sklearn", "tensorboard", "texttable", "thop"]
@@ -85,8 +85,8 @@ def test_nobody_gets_no_list():
 def test_batches_are_those_of_one_user(monkeypatch):
     recommender = make_recommender()
     together = recommender.recommend(users=USERS)
-    monkeypatch.setattr("recbole_cfgdiff.recommender.recommender._SCORES", N_ITEMS)
-    assert _SCORES > N_ITEMS and len(list(recommender.for_users(USERS, Asked()))) == N_USERS
+    monkeypatch.setattr("recbole_cfgdiff.recommender.recommender.SCORES", N_ITEMS)
+    assert SCORES > N_ITEMS and len(list(recommender.for_users(USERS, Asked()))) == N_USERS
     alone = recommender.recommend(users=USERS)
     assert together["item"].tolist() == alone["item"].tolist()
     assert together["score"].tolist() == pytest.approx(alone["score"].tolist(), abs=1e-5)
