@@ -33,9 +33,9 @@ class CallsRecBole(BPR):
 
 @pytest.mark.parametrize(("model", "error"), [(CallsTorch, TypeError), (CallsRecBole, UnboundLocalError)])
 def test_a_mistake_in_a_model_of_ones_own_keeps_its_traceback(model, error, tiny, cli, monkeypatch):
-    monkeypatch.setitem(MODELS, "Mine", model)
+    monkeypatch.setitem(MODELS, model.__name__, model)
     with pytest.raises(error) as raised:
-        cli("--model=Mine", "--dataset=tiny", "--state=ERROR")
+        cli(f"--model={model.__name__}", "--dataset=tiny", "--state=ERROR")
     assert any(Path(entry.path) == Path(__file__) for entry in raised.traceback)
 
 

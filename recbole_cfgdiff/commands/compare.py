@@ -115,7 +115,8 @@ def compare(
     identity = {
         "command": "compare",
         "datasets": names,
-        "options": options,
+        # Models can be added, and so what registers them.
+        "options": {name: value for name, value in options.items() if name != "plugins"},
         "guidance_scales": list(guidance_scales),
         "tune_budget": tune_budget,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},

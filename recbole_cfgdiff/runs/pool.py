@@ -144,8 +144,10 @@ def available_cores() -> int:
 
 
 def search_path() -> str:
-    """``PYTHONPATH`` of processes that import this package."""
-    return os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
+    """``PYTHONPATH`` of processes that import this package, and plugins from where this one can: from its working
+    directory too, if it was started by ``python -m``."""
+    here = [folder for folder in (os.getcwd(),) if folder in map(os.path.abspath, sys.path)]
+    return os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"), *here)))
 
 
 class _Worker:

@@ -15,6 +15,7 @@ from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
+from recbole_cfgdiff.overlay.plugins import check_found_by_workers
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
 from recbole_cfgdiff.reporting.outputs import OutputFolder
@@ -135,6 +136,7 @@ def plan_search(
     common = _Common(model, dataset, list(config_files), options or {}, path)
     config = common.check(space)
     _check_validates(config)
+    check_found_by_workers(config)
     if max_evals is None:
         max_evals = n_combinations(space) if algorithm == "exhaustive" else 20
     data_hash = (data_sets or DataSets()).check(config)
@@ -172,6 +174,8 @@ class _Common(NamedTuple):
             ConfigError: on a value that can't be, or if what is searched is also given.
         """
         given = Config(self.model, self.dataset, self.config_files, self.options).external_config_dict
+        if "plugins" in space:
+            raise ConfigError(f"{self.params_file}: plugins are imported, not searched; give them as --plugins=FILE.py")
         if clashes := sorted(set(space) & set(given)):
             raise ConfigError(f"{self.params_file}: {', '.join(clashes)} is both searched and given")
         values = {name: boundary_values(parameter) for name, parameter in space.items()}
