@@ -93,6 +93,22 @@ def test_options_of_commands_have_hyphens_and_are_taken_with_underscores(tiny, c
         assert "--debug" in told and not [word for word in told if "_" in word.partition("=")[0]]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tune", "--max-evals=4", "--max_evals=5"], "--max_evals is given twice: 4 and 5"),
+        (["compare", "--seeds=1", "--seeds=1", "--seeds", "2"], "--seeds is given twice: 1 and 2"),
+        (["run", "--model=Pop", "-m", "EASE"], "-m is given twice: Pop and EASE"),
+        (["run", "--debug=True"], "--debug takes no value; write --debug alone"),
+        (["convert", "csv", "a.csv", "--name=a", "--skip_bad_lines=False"], "--skip_bad_lines takes no value"),
+    ],
+)
+def test_an_option_has_one_value_and_a_flag_none(arguments, told, capfd):
+    assert command_line.main(arguments) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"error: {told}") and len(error.splitlines()) == 1
+
+
 @pytest.mark.parametrize("option", ["--dims_dnn=[1000000000000]", "--embedding_size=3000000000000000000"])
 def test_a_network_that_memory_has_no_room_for_is_one_line(option, tiny, cli):
     outcome = cli("--model=CFGDiffRec", f"--dataset={tiny}", "--show_progress=False", "--state=ERROR", option)
