@@ -127,8 +127,7 @@ def compare(
             for name in names:
                 tuned = _tuned(variants, name, output, tune_budget, config_files, options, data_sets, say)
                 runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales, data_sets)
-        with data_sets.kept(output):
-            run_missing(runs, output, jobs, say)
+        run_missing(runs, output, jobs, say, data_sets)
         results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
     _say_report(results, sections, output, say)
     failed = int((results.table["status"] == "failed").sum())

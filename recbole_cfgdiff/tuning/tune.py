@@ -74,7 +74,7 @@ def tune(
     from recbole_cfgdiff.tuning.study import STUDY, Study  # needs Optuna, which not every command does
 
     identity = {**plan.identity, "tool": "optuna, ray" if cluster else "optuna"}
-    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity), data_sets.kept(output):
+    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
         config = plan.config
         jobs = trials_at_a_time(cluster) if cluster else 1
         progress = Progress([f"{config['model']} on {config['dataset']}"] * plan.max_evals, jobs, say)
@@ -82,7 +82,10 @@ def tune(
         search = Study(output / STUDY, plan.space, plan.algorithm, config["seed"], bigger)
         table = TrialTable(output, metric, bigger, plan.max_evals, say, progress)
         do_trials = partial(do_by_ray, cluster=cluster) if cluster else do_in_turn
-        checkpoints = do_trials(search, plan.make_trial, table)
+        is_over = len(search.finished) >= plan.max_evals
+        # Ray's trials read the files themselves: they may be on other machines.
+        with data_sets.kept(output, [] if cluster or is_over else [config["dataset"]]):
+            checkpoints = do_trials(search, plan.make_trial, table)
         return _finish(table, checkpoints, plan.how + (" by Ray Tune" if cluster else ""), say)
 
 
