@@ -67,6 +67,15 @@ def test_a_failing_run_of_an_experiment_tells_where_its_traceback_is(tiny, capfd
     assert "activation_layer" in json.loads((Path("out") / folder / "record.json").read_text())["traceback"]
 
 
+def test_a_run_that_fails_by_a_known_error_has_its_traceback_in_its_log(tiny, capfd):
+    arguments = ["--models=DiffRec", "--dataset=tiny", "--seeds=1", "--output=out", "--dims_dnn=[1000000000000]"]
+    assert command_line.main(["compare", *arguments]) == 1
+    folder = Path("out/runs/tiny/DiffRec/2020")
+    record = json.loads((folder / "record.json").read_text())
+    assert "there is not enough memory" in record["error"] and "traceback" not in record
+    assert (folder / "log.txt").read_text().count("Traceback") >= 1 and "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_a_checkpoint_of_recboles_is_told_apart(protocol, tiny, cli, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["recbole"])
