@@ -74,7 +74,7 @@ def test_a_run_its_resumption_and_its_sweep_take_a_model_from_a_file(mine, tiny,
     assert cli("--model=Mine", "--dataset=tiny", "--n_mine=3", *options).status == 0
     assert Path("imported").read_text() == "."  # once, and a second time in what is another process
     forget()
-    assert "needs the file that registers it, --plugins=FILE.py" in cli("--resume=saved/it", "--epochs=2").err
+    assert "needs the file that registers it: --plugins=FILE.py" in cli("--resume=saved/it", "--epochs=2").err
     assert "plugins" in checkpoint.load(Path("saved/it/last.pth"))["options"]
     assert cli("--resume=saved/it", "--epochs=2", f"--plugins={mine}").status == 0
     assert Path("imported").read_text() == ".."
@@ -90,7 +90,7 @@ def test_compare_and_the_processes_of_its_runs_take_it(mine, tiny, capfd):
     assert main([*command, "--models=Mine"]) == 0, capfd.readouterr().err
     spec = json.loads(Path("out/runs/tiny/Mine/2020/spec.json").read_text())
     assert spec["options"]["plugins"] == [os.path.abspath(mine), os.path.abspath("code/my_sampler.py")]
-    assert "plugins" not in json.loads(Path("out/experiment.json").read_text())["options"]
+    assert "plugins" not in json.loads(Path("out/experiment.json").read_text())["options"]  # models can be added
 
 
 def test_a_module_beside_the_user_is_found_by_workers_too(empty_folder, monkeypatch):
@@ -146,6 +146,11 @@ def test_the_file_of_a_module_that_is_there_is_not_run_again(empty_folder, monke
     import_plugins(__file__)
     monkeypatch.setattr(sys.modules["__main__"], "__file__", os.path.abspath("my_script.py"), raising=False)
     import_plugins("my_script.py")  # does not exist
+    Path("my_here.py").write_text("from pathlib import Path\nPath('imported').open('a').write('.')\n")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])  # as python -m
+    for name in ("my_here.py", "my_here", f"{os.getcwd()}/../{Path.cwd().name}/my_here.py"):
+        import_plugins(name)
+    assert Path("imported").read_text() == "."
 
 
 def test_files_of_others_name_no_plugins(tiny):

@@ -17,6 +17,7 @@ from recbole_cfgdiff.commands.arguments import (
 )
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.names import check_name
+from recbole_cfgdiff.overlay.plugins import without_plugins
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.reporting.outputs import OutputFolder, Results
 from recbole_cfgdiff.reporting.report import Section, notes, report
@@ -115,8 +116,7 @@ def compare(
     identity = {
         "command": "compare",
         "datasets": names,
-        # Models can be added, and so what registers them.
-        "options": {name: value for name, value in options.items() if name != "plugins"},
+        "options": without_plugins(options),
         "guidance_scales": list(guidance_scales),
         "tune_budget": tune_budget,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},

@@ -52,7 +52,7 @@ def resolve_model(name: str) -> type:
             raise ConfigError(f"model {name}: RecBole needs another package for it: {error}") from error
         similar = nearest(name, names, count=3)
         hint = f"; nearest: {', '.join(similar)}" if similar else ""
-        advice = "a model of your own needs the file that registers it, --plugins=FILE.py"
+        advice = "a model of your own needs the file that registers it: --plugins=FILE.py, or import it in Python"
         raise ConfigError(f"unknown model {name}{hint}; {advice}") from error
 
 

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +42,11 @@ def import_plugins(plugins: Any) -> None:
         else:
             with _told_where(name):
                 importlib.import_module(name)
+
+
+def without_plugins(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an experiment from others: models can be added to one, and so what registers them."""
+    return {name: value for name, value in options.items() if name != "plugins"}
 
 
 def found_from_elsewhere(plugins: Any) -> list[str]:
@@ -119,8 +124,10 @@ def _import_file(path: Path) -> None:
 
 def _is_anothers(name: str, path: Path) -> bool:
     """Whether there is a module of a name elsewhere than in a file."""
-    found = name in sys.modules or importlib.util.find_spec(name)
-    return found is True or (found is not None and found.origin is not None and _path(found.origin) != path)
+    if name in sys.modules:
+        return True
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None and _path(spec.origin) != path
 
 
 def _is_of(module: ModuleType | None, path: Path) -> bool:

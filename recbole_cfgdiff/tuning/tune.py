@@ -15,7 +15,7 @@ from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
-from recbole_cfgdiff.overlay.plugins import check_found_by_workers
+from recbole_cfgdiff.overlay.plugins import check_found_by_workers, without_plugins
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
 from recbole_cfgdiff.reporting.outputs import OutputFolder
@@ -150,7 +150,7 @@ def plan_search(
         "algo": algorithm,
         "max_evals": max_evals,
         "space": path.read_text(encoding="utf-8"),
-        "options": common.options,
+        "options": without_plugins(common.options),
         "data_hash": data_hash,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
