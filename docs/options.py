@@ -17,7 +17,7 @@ PAGE = Path(__file__).with_suffix(".md")
 _HEAD = """# Options
 
 Written by `python docs/options.py` from the rows in `recbole_cfgdiff/overlay/options.py` and
-`recbole_cfgdiff/model/hyperparameters.py`; to change an option, change its row. An option is given as `--name=value`,
+`recbole_cfgdiff/scoring/hyperparameters.py`; to change an option, change its row. An option is given as `--name=value`,
 in a YAML file (`--config_files`) or in Python. A name that nothing reads, a value that is not what is expected, and
 an option that would do nothing are errors. Hyperparameters of RecBole's models stand in RecBole's
 `properties/model/`; a value has to be of the type that is declared there.

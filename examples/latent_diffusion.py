@@ -26,8 +26,8 @@ from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.diffusion import Denoiser, SparseRows
 from recbole_cfgdiff.diffusion.fast.sparse import ItemProjection
 from recbole_cfgdiff.model import CFGDiffRec
-from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters, hyperparameter
 from recbole_cfgdiff.options import Integer
+from recbole_cfgdiff.scoring.hyperparameters import CFGDiffRecHyperparameters, hyperparameter
 
 CODE_SIZE = 200  # of all clusters together
 FACTORS = 32  # of the item vectors that are clustered; L-DiffRec takes LightGCN's

@@ -13,9 +13,9 @@ from typing import Any
 
 from recbole_cfgdiff.diffusion import NoiseSchedule, Restoration, SparseRows
 from recbole_cfgdiff.model import MODELS, CFGDiffRec
-from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters, hyperparameter
 from recbole_cfgdiff.options import Integer
 from recbole_cfgdiff.quick_start import run
+from recbole_cfgdiff.scoring.hyperparameters import CFGDiffRecHyperparameters, hyperparameter
 
 
 @dataclass(frozen=True)

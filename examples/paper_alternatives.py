@@ -19,10 +19,10 @@ import torch
 from measuring import Variants, measure_all
 from torch import nn
 
-from recbole_cfgdiff.data.histories import Histories
 from recbole_cfgdiff.diffusion import Denoiser, Restoration, SparseRows
 from recbole_cfgdiff.diffusion.encoders import ProjectedGuidance, register_guidance_encoder
 from recbole_cfgdiff.model import CFGDiffRec
+from recbole_cfgdiff.scoring.histories import Histories
 
 ATTENTION_SIZE = 64  # width of both attentions; the paper gives none
 LONGEST = 200  # the latest items that attention sees

@@ -2,8 +2,9 @@
 
 from recbole_cfgdiff.compat import prepare_recbole
 from recbole_cfgdiff.overlay.instead import tell_recbole_callers
+from recbole_cfgdiff.version import __version__
 
-__version__ = "0.1.0"
+__all__ = ["__version__"]
 
 prepare_recbole()
 tell_recbole_callers()

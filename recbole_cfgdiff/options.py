@@ -1,6 +1,6 @@
 """What an option may be: its kind, which checks a value.
 
-The options of a run stand in ``overlay/options.py``, a model's hyperparameters in ``model/hyperparameters.py``.
+The options of a run stand in ``overlay/options.py``, a model's hyperparameters in ``scoring/hyperparameters.py``.
 """
 
 from __future__ import annotations

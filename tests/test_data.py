@@ -9,7 +9,7 @@ from conftest import SHARED_DATA, write_inter
 from recbole_cfgdiff import data
 from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.data import download
-from recbole_cfgdiff.data.histories import Histories
+from recbole_cfgdiff.data.histories import histories_of
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 
@@ -48,7 +48,7 @@ def test_a_random_split_keeps_the_exact_order_of_each_history(empty_folder):
     np.random.default_rng(0).shuffle(rows)
     write_inter(empty_folder / "dataset", "close", [*rows, ANOTHER])
     dataset, train, _, _ = load("close", eval_args={"order": "RO"})
-    histories = Histories.of_dataset(train._dataset)
+    histories = histories_of(train._dataset)
     for user in range(5):
         id_ = dataset.token2id("user_id", f"u{user}")
         items = dataset.id2token("item_id", histories.select(torch.tensor([id_])).items.numpy())

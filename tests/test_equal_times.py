@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import write_inter
-from recbole_cfgdiff.data.histories import Histories
+from recbole_cfgdiff.data.histories import histories_of
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.runs.prepare import load_data
 
@@ -112,7 +112,7 @@ def test_histories_and_sequences_are_in_the_order_of_a_stable_sort(ties):
     train = split(in_time_order("first"), "RS", RATIOS, "user")[0]
     options = {"eval_args": {"split": {"RS": RATIOS}}, "rm_dup_inter": "first"}
     dataset, loader, *_ = load(ties, "ForwardCFGDiffRec", **options)
-    histories = Histories.of_dataset(loader._dataset)
+    histories = histories_of(loader._dataset)
     for user, items in train.items():
         start, end = histories.offsets[dataset.token2id("user_id", user) :][:2]
         assert dataset.id2token("item_id", histories.items[start:end].numpy()).tolist() == items

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_cfgdiff.data.histories import Histories
+from recbole_cfgdiff.scoring.histories import Histories
 
 N_USERS, N_ITEMS = 5, 7
 

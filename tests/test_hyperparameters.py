@@ -7,10 +7,10 @@ import yaml
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import CFGDiffRec, DiffRec, ForwardCFGDiffRec
-from recbole_cfgdiff.model.hyperparameters import DiffRecHyperparameters, hyperparameter, rows, yaml_lines
 from recbole_cfgdiff.options import Integer
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.properties import PROPERTIES
+from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters, hyperparameter, rows, yaml_lines
 
 MODELS = [DiffRec, CFGDiffRec, ForwardCFGDiffRec]
 # What the files set beside hyperparameters.

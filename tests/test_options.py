@@ -14,7 +14,6 @@ from recbole.utils import argument_list
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import MODELS, CFGDiffRec
-from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters, Hyperparameters, changed, hyperparameter
 from recbole_cfgdiff.options import Choice, Form, Integer, Kind, Number, OrNone, Word, is_list_of_text
 from recbole_cfgdiff.overlay import hyperparameters, options
 from recbole_cfgdiff.overlay.config import Config, resolve_model
@@ -22,6 +21,7 @@ from recbole_cfgdiff.overlay.foreign_options import check_data_options, options_
 from recbole_cfgdiff.overlay.hyperparameters import hyperparameter_names
 from recbole_cfgdiff.overlay.options import OPTIONS, Group, names_of
 from recbole_cfgdiff.properties import PACKAGE_ROOT, PROPERTIES, RECBOLE_PROPERTIES, RECBOLE_ROOT, top_level_keys
+from recbole_cfgdiff.scoring.hyperparameters import CFGDiffRecHyperparameters, Hyperparameters, changed, hyperparameter
 
 # Read of a configuration by name, and no option: parts of eval_args, ranges of a search.
 _NO_OPTIONS = {"train", "valid", "test", "choice", "uniform", "loguniform", "quniform"}

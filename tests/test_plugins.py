@@ -27,7 +27,7 @@ MINE = """
 from dataclasses import dataclass
 from pathlib import Path
 from recbole_cfgdiff.model import MODELS, DiffRec
-from recbole_cfgdiff.model.hyperparameters import DiffRecHyperparameters, hyperparameter
+from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters, hyperparameter
 from recbole_cfgdiff.options import Integer
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from recbole_cfgdiff import diffusion
-from recbole_cfgdiff.data.histories import Histories
-from recbole_cfgdiff.diffusion import Denoiser, SparseRows
+from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.model.diffrec import DiffRec
-from recbole_cfgdiff.model.hyperparameters import CFGDiffRecHyperparameters
+from recbole_cfgdiff.scoring.histories import Histories
+from recbole_cfgdiff.scoring.hyperparameters import CFGDiffRecHyperparameters
+from recbole_cfgdiff.scoring.parts import make_guided_denoiser
 
 
 class CFGDiffRec(DiffRec):
@@ -25,6 +26,7 @@ class CFGDiffRec(DiffRec):
     hyperparameters_class: type[CFGDiffRecHyperparameters] = CFGDiffRecHyperparameters
     hyperparameters: CFGDiffRecHyperparameters
     is_guided = True
+    make_denoiser = staticmethod(make_guided_denoiser)
 
     def __init__(self, config: Any, dataset: Any, histories: Histories | None = None) -> None:
         super().__init__(config, dataset, histories)
@@ -32,25 +34,6 @@ class CFGDiffRec(DiffRec):
         self.p_uncond = given.p_uncond
         self.guidance_scale = given.guidance_scale
         self.guidance_scales = given.guidance_scales
-
-    @staticmethod
-    def make_denoiser(
-        given: Any, n_items: int, guidance_columns: int, input_scale: float, output_scale: float
-    ) -> Denoiser:
-        """As of ``DiffRec``, with a guidance encoder."""
-        return Denoiser(
-            n_items,
-            given.dims_dnn,
-            given.embedding_size if given.time_embedding else 0,
-            given.mlp_act_func,
-            given.norm,
-            given.dropout_prob,
-            diffusion.make_guidance_encoder(
-                given.guidance_encoder, guidance_columns, given.guidance_embedding_size, given.dims_dnn[0]
-            ),
-            output_scale,
-            input_scale,
-        )
 
     def losses(
         self, x_start: SparseRows, guidance: SparseRows | None, t: torch.Tensor, noise: torch.Tensor | None = None

@@ -14,12 +14,14 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_cfgdiff import diffusion
-from recbole_cfgdiff.data.histories import Histories, trained_users
+from recbole_cfgdiff.data.histories import histories_of, trained_users
 from recbole_cfgdiff.data.loaders import UserDataLoader
-from recbole_cfgdiff.diffusion import Denoiser, NoiseSchedule, Restoration, SparseRows
+from recbole_cfgdiff.diffusion import NoiseSchedule, SparseRows
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model.hyperparameters import DiffRecHyperparameters
 from recbole_cfgdiff.options import Integer
+from recbole_cfgdiff.scoring.histories import Histories
+from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
+from recbole_cfgdiff.scoring.parts import make_denoiser, make_restoration, make_schedule, make_scorer, weighted
 
 
 class DiffRec(GeneralRecommender):
@@ -46,6 +48,8 @@ class DiffRec(GeneralRecommender):
     hyperparameters_class: type[DiffRecHyperparameters] = DiffRecHyperparameters
     is_guided = False  # whether scores depend on a guidance scale
     guidance_scale = 0.0
+    make_task = staticmethod(make_restoration)
+    make_denoiser = staticmethod(make_denoiser)
     hyperparameters: DiffRecHyperparameters
     loss_weights: torch.Tensor
 
@@ -72,28 +76,6 @@ class DiffRec(GeneralRecommender):
         getLogger().info("input_scale {:.4g}, output_scale {:.4g}".format(*scales))
         space = "hidden units" if self.scorer.runs_in_hidden_space else "items"
         getLogger().info(f"Inference in the space of the {space}")
-
-    @staticmethod
-    def make_task(given: Any, n_items: int, schedule: NoiseSchedule) -> Restoration:
-        """What is diffused and what guides it, of hyperparameters of the model's class."""
-        return Restoration(n_items, schedule, given.sampling_steps)
-
-    @staticmethod
-    def make_denoiser(
-        given: Any, n_items: int, guidance_columns: int, input_scale: float, output_scale: float
-    ) -> Denoiser:
-        """The network, of hyperparameters of the model's class. Arguments as of ``Denoiser``; ``guidance_columns`` are
-        the columns of the guidance."""
-        return Denoiser(
-            n_items,
-            given.dims_dnn,
-            given.embedding_size,
-            given.mlp_act_func,
-            given.norm,
-            given.dropout_prob,
-            output_scale=output_scale,
-            input_scale=input_scale,
-        )
 
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """What users, ids of shape ``(B,)``, are trained on. Result as of ``Restoration``."""
@@ -222,33 +204,12 @@ def make_histories(given: DiffRecHyperparameters, dataset: Any) -> Histories:
     Raises:
         ConfigError: if that needs times and there are none.
     """
-    histories = Histories.of_dataset(dataset)
-    if not given.time_aware:
-        return histories
-    if dataset.time_field not in dataset.inter_feat:
+    if given.time_aware and dataset.time_field not in dataset.inter_feat:
         raise ConfigError(
             f"time-aware: the data set {dataset.dataset_name} has no column {dataset.time_field!r} to order by; "
             "load one (load_col, TIME_FIELD) or set time-aware to False"
         )
-    return histories.weighted_by_recency(given.w_min, given.w_max)
-
-
-def make_schedule(given: DiffRecHyperparameters) -> NoiseSchedule:
-    """The noise schedule.
-
-    Raises:
-        ConfigError: on a beta out of range, or of 1 where the noise is predicted.
-    """
-    try:
-        betas = diffusion.make_betas(
-            given.noise_schedule, given.steps, given.noise_scale, given.noise_min, given.noise_max, given.beta_fixed
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    schedule = NoiseSchedule(betas)
-    if given.mean_type == "eps" and not math.isfinite(float(1 / schedule.alphas_cumprod[-1])):
-        raise ConfigError("betas out of range: with mean_type eps every beta must be below 1, or x_0 is lost")
-    return schedule
+    return weighted(given, histories_of(dataset))
 
 
 def automatic_scales(
@@ -269,10 +230,3 @@ def automatic_scales(
     if output_scale is None:
         output_scale = 1.0 if given.mean_type == "eps" else math.sqrt(variance)
     return input_scale, output_scale
-
-
-def make_scorer(given: DiffRecHyperparameters, task: Restoration, denoiser: Denoiser) -> diffusion.Scorer:
-    """What maps histories to scores."""
-    timesteps = diffusion.spaced_timesteps(given.steps, given.sampling_timesteps)
-    steps = diffusion.SAMPLERS[given.sampler](task.schedule, given.mean_type, timesteps)
-    return diffusion.Scorer(task, denoiser, steps, given.sampling_noise)

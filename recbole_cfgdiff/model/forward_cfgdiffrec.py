@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from recbole_cfgdiff import diffusion
-from recbole_cfgdiff.data.histories import Histories, trained_pairs
-from recbole_cfgdiff.diffusion import Forecast, NoiseSchedule, SparseRows
+from recbole_cfgdiff.data.histories import trained_pairs
+from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.cfgdiffrec import CFGDiffRec
-from recbole_cfgdiff.model.diffrec import make_scorer
-from recbole_cfgdiff.model.hyperparameters import ForwardCFGDiffRecHyperparameters
+from recbole_cfgdiff.scoring.histories import Histories
+from recbole_cfgdiff.scoring.hyperparameters import ForwardCFGDiffRecHyperparameters
+from recbole_cfgdiff.scoring.parts import make_forecast, make_scorer
 
 
 class ForwardCFGDiffRec(CFGDiffRec):
@@ -27,6 +28,7 @@ class ForwardCFGDiffRec(CFGDiffRec):
 
     hyperparameters_class: type[ForwardCFGDiffRecHyperparameters] = ForwardCFGDiffRecHyperparameters
     hyperparameters: ForwardCFGDiffRecHyperparameters
+    make_task = staticmethod(make_forecast)
     root_item_weights: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any, histories: Histories | None = None) -> None:
@@ -43,11 +45,6 @@ class ForwardCFGDiffRec(CFGDiffRec):
         self.register_buffer("root_item_weights", item_weights.sqrt(), persistent=False)
         self.averaged = diffusion.MovingAverage(self.denoiser, given.ema_decay)
         self.scorer = make_scorer(given, self.task, self.averaged.network)
-
-    @staticmethod
-    def make_task(given: Any, n_items: int, schedule: NoiseSchedule) -> Forecast:
-        """The future, guided by the past."""
-        return Forecast(n_items, schedule, given.cut_min, given.cut_max, given.p_shuffle, given.recency_powers)
 
     def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
         """``m^-user_weight_power sum_i w_i (W_o a + b_o - target)_i^2`` for each user, ``m`` the items of its target.

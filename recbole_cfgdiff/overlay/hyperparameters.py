@@ -1,7 +1,7 @@
 """Hyperparameters of any model: which it has, of what kind, and what their defaults are.
 
 RecBole's models declare theirs in RecBole's YAML files, but for a few rows here. Ours, and those of users, declare them
-in a ``hyperparameters_class`` (``model/hyperparameters.py``), or in a YAML file in ``properties/model/``.
+in a ``hyperparameters_class`` (``scoring/hyperparameters.py``), or in a YAML file in ``properties/model/``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from recbole.model.general_recommender.diffrec import DiffRec as RecBolesDiffRec
 
 from recbole_cfgdiff.model import MODELS
-from recbole_cfgdiff.model.hyperparameters import Row, rows
 from recbole_cfgdiff.options import ANYTHING, TEXT, Flag, Kind, Number, OrNone, Sizes, refused
 from recbole_cfgdiff.overlay.options import OPTIONS
 from recbole_cfgdiff.overlay.yaml_files import read_yaml
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, top_level_keys
+from recbole_cfgdiff.scoring.hyperparameters import Row, rows
 
 # What classes of RecBole's read and its YAML files do not declare; test_options.py compares it with their source.
 _UNDECLARED: dict[str, dict[str, Kind]] = {

@@ -1,7 +1,7 @@
 """The table of options: a row for each that is no model's, with what it may be. To change an option, change its row.
 
 RecBole's names and defaults (its ``properties/``; ours over them) stay as they are. What follows from the group of an
-option is at the end. Hyperparameters of models: ``hyperparameters.py`` here, ``model/hyperparameters.py`` for ours.
+option is at the end. Hyperparameters of models: ``hyperparameters.py`` here, ``scoring/hyperparameters.py`` for ours.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from recbole_cfgdiff.overlay.guidance_choice import choose_guidance_scale, store
 from recbole_cfgdiff.overlay.restoring import load_model_state
 from recbole_cfgdiff.runs.folder import run_folder
 
-_RESULT = "result.json"
+RESULT = "result.json"
 
 
 class Prepared(NamedTuple):
@@ -118,7 +118,7 @@ def own_folder(run_dir: Path, config: Config) -> Iterator[None]:
     """
     with run_folder(run_dir):
         if not config["resume"]:
-            if any((run_dir / name).exists() for name in (checkpoint.LAST, _RESULT)):
+            if any((run_dir / name).exists() for name in (checkpoint.LAST, RESULT)):
                 raise ConfigError(f"run_name: {run_dir} has a run already; choose another name, or --resume={run_dir}")
             (run_dir / checkpoint.BEST).unlink(missing_ok=True)  # of a run that was killed before its first last.pth
         yield
@@ -129,4 +129,4 @@ def _write_result(result: dict[str, Any], config: Config, run_dir: Path) -> None
     record = {"model": config["model"], "dataset": config["dataset"], **result, "options": config.options}
     if not math.isfinite(record["best_valid_score"]):  # RecBole's mark of a run that was never validated
         record["best_valid_score"] = None
-    write_json(run_dir / _RESULT, checkpoint.encode(record))
+    write_json(run_dir / RESULT, checkpoint.encode(record))

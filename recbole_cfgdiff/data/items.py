@@ -1,0 +1,39 @@
+"""What a data set says of its items, beside what a model reads of them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recbole_cfgdiff.data.atomic_file import AtomicFile, read_file
+from recbole_cfgdiff.data.atomic_rows import Texts
+
+
+def item_fields(config: Any) -> pd.DataFrame | None:
+    """The columns of ``.item``, whatever ``load_col`` says, by item id; None where there is no such file.
+
+    Text and numbers; values of several, such as genres, are text. Of an item with several lines the first counts.
+
+    Raises:
+        ConfigError: if the file is malformed.
+    """
+    item = config["ITEM_ID_FIELD"]
+    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    if not path.is_file():
+        return None
+    everything = copy.copy(config)
+    everything.final_config_dict = {**config.final_config_dict, "load_col": {"item": "*"}, "unload_col": None}
+    table = read_file(AtomicFile(path, "item", [item], is_unique=True), everything, hashlib.sha256())
+    columns = {field.partition(":")[0]: column for field, column in table.columns.items()}
+    fields = pd.DataFrame({name: _values(column) for name, column in columns.items()})
+    return fields.drop_duplicates(item).set_index(item)
+
+
+def _values(column: Any) -> Any:
+    if not isinstance(column, Texts):
+        return column
+    return pd.Series(pd.Series(column.words, dtype=object).to_numpy()[column.codes], dtype=object)

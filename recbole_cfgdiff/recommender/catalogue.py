@@ -1,0 +1,54 @@
+"""The items of a model: ids, and what the data set says of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.recommender.ids import Ids
+
+ITEM = "item"  # the column of ids
+_TITLES = ("title", "movie_title", "name")  # what data sets call them, and some RecBole's ``token_seq`` too
+
+
+class Catalogue:
+    """Items in the order of a model's columns, without RecBole's padding item.
+
+    Args:
+        table: a row an item, with a column ``item`` of different ids, as text, and any others, as text or numbers.
+
+    Attributes:
+        title: name of the column of titles, or None.
+
+    Raises:
+        ConfigError: without ids, or if one is there twice.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        if ITEM not in table:
+            raise ConfigError(f"items: expected a column {ITEM!r} of ids, got {', '.join(map(str, table.columns))}")
+        self.table = table.reset_index(drop=True)
+        self.ids = Ids("item", [str(each) for each in table[ITEM]])
+        self.title = next((name for name in _TITLES if name in table), None)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def titles(self, numbers: np.ndarray) -> np.ndarray:
+        """Titles of items by their numbers, objects of the same shape; empty text where there is none."""
+        if self.title is None:
+            return np.full(numbers.shape, "", dtype=object)
+        titles = self.table[self.title].fillna("").astype(str).to_numpy(dtype=object)
+        return titles[numbers - 1]
+
+    def search(self, text: str, most: int) -> np.ndarray:
+        """Numbers of the items whose title has a text in it, in any case, or whose id is it: those that begin with it
+        first, then in the order of the items; at most ``most``."""
+        wanted = text.casefold()
+        everything = np.arange(1, len(self) + 1)
+        names = pd.Series(self.titles(everything) if self.title else self.ids.ids).str.casefold()
+        is_id = self.ids.ids == text
+        hits = np.flatnonzero(names.str.contains(wanted, regex=False).to_numpy(dtype=bool) | is_id)
+        later = ~(names.str.startswith(wanted).to_numpy(dtype=bool) | is_id)[hits]
+        return everything[hits[np.argsort(later, kind="stable")]][:most]

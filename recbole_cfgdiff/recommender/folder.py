@@ -1,0 +1,218 @@
+"""An exported model: a folder of plain files, read as one that somebody else may have made.
+
+``config.json``, ``model.safetensors``, ``items.parquet``, ``histories.parquet`` (optional) and ``README.md``; names
+follow Hugging Face's conventions. Nothing in them can run code; only regular files of these names are read, each of a
+bounded size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as as_bytes
+
+from recbole_cfgdiff.diffusion import Denoiser
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.files import folder_in_one_piece
+from recbole_cfgdiff.recommender.card import card
+from recbole_cfgdiff.recommender.catalogue import ITEM, Catalogue
+from recbole_cfgdiff.recommender.ids import Ids
+from recbole_cfgdiff.recommender.recommender import Recommender, Users
+from recbole_cfgdiff.recommender.source import HistorySource
+from recbole_cfgdiff.recommender.tables import read_parquet, write_parquet
+from recbole_cfgdiff.scoring.histories import Histories
+from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters, rows
+from recbole_cfgdiff.scoring.parts import PARTS, make_schedule, make_scorer
+from recbole_cfgdiff.version import __version__
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+ITEMS = "items.parquet"
+HISTORIES = "histories.parquet"
+CARD = "README.md"
+
+FORMAT = 1
+_MOST_CONFIG_BYTES = 2**20
+_MOST_STEPS = 200_000  # a schedule has a few numbers for each
+
+
+def save(recommender: Recommender, folder: Path, with_histories: bool = True) -> None:
+    """Write a model into a folder, which is made. Arguments and errors as of ``Recommender.save_pretrained``."""
+    source, about = recommender.source, recommender.about
+    if not isinstance(source, HistorySource) or about.get("model") not in PARTS:
+        raise ConfigError(
+            f"export: the scores of {about.get('model')} need RecBole; only {', '.join(PARTS)} can be exported"
+        )
+    if folder.exists():
+        raise ConfigError(f"output: {folder} exists already; choose another name, or remove it")
+    users = recommender.users if with_histories else None
+    config = {
+        "format_version": FORMAT,
+        "package_version": __version__,
+        "model": about["model"],
+        "hyperparameters": {row.name: value for row, value in _values(source.given)},
+        "n_items": source.n_items,
+        "guidance_scale": recommender.guidance_scale,
+        "about": dict(about),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder_in_one_piece(folder) as unfinished:
+        state = {name: value.detach().cpu().contiguous() for name, value in source.scorer.denoiser.state_dict().items()}
+        (unfinished / WEIGHTS).write_bytes(as_bytes(state, metadata={"format": "pt"}))
+        (unfinished / CONFIG).write_text(json.dumps(config, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_parquet(recommender.items.table, unfinished / ITEMS)
+        if users is not None:
+            write_parquet(_as_table(users, recommender.items), unfinished / HISTORIES)
+        (unfinished / CARD).write_text(card(recommender, users is not None), encoding="utf-8")
+
+
+def _values(given: DiffRecHyperparameters) -> list[tuple[Any, Any]]:
+    """Each row of the hyperparameters' class with its value, as a YAML file has it."""
+    values = asdict(given)
+    automatic = {"input_scale", "output_scale"}  # None is automatic there; elsewhere it is none
+    return [
+        (row, "auto" if values[name] is None and name in automatic else values[name])
+        for name, row in zip(values, rows(type(given)))
+    ]
+
+
+def _as_table(users: Users, items: Catalogue) -> pd.DataFrame:
+    """A row an item of a user, in the order of the histories."""
+    counts = users.histories.counts()[1:].numpy()
+    return pd.DataFrame(
+        {
+            "user": pd.Categorical.from_codes(np.repeat(np.arange(len(counts)), counts), users.ids.ids),
+            ITEM: pd.Categorical.from_codes(users.histories.items.numpy() - 1, items.ids.ids),
+        }
+    )
+
+
+def load(folder: Path) -> Recommender:
+    """Read a model from a folder. Errors as of ``Recommender.from_pretrained``."""
+    if not folder.is_dir():
+        raise ConfigError(f"model {folder}: there is no such folder")
+    try:
+        config = _read_config(folder / CONFIG)
+        items = Catalogue(read_parquet(_regular(folder / ITEMS), config["n_items"] - 1))
+        if len(items) != config["n_items"] - 1:
+            raise ConfigError(f"expected {config['n_items'] - 1:,} items in {ITEMS}, found {len(items):,}")
+        source = _read_source(folder / WEIGHTS, config)
+        users = _read_users(folder / HISTORIES, items) if os.path.lexists(folder / HISTORIES) else None
+    except FileNotFoundError as error:
+        raise ConfigError(f"model {folder}: {Path(str(error.filename)).name} is missing") from error
+    except ConfigError as error:
+        raise ConfigError(f"model {folder}: {error}") from error
+    return Recommender(source, items, users, config["guidance_scale"], config["about"])
+
+
+def _regular(path: Path) -> Path:
+    """A file that stands in the folder itself: a link may lead anywhere, and a pipe waits for ever.
+
+    Raises:
+        ConfigError: if it is anything else.
+        FileNotFoundError: if it is not there.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ConfigError(f"{path.name}: expected a file, not a link or anything else")
+    return path
+
+
+_TYPES: Mapping[str, Any] = {
+    "format_version": int,
+    "model": str,
+    "hyperparameters": dict,
+    "n_items": int,
+    "guidance_scale": (int, float),
+    "about": dict,
+}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if _regular(path).stat().st_size > _MOST_CONFIG_BYTES:
+        raise ConfigError(f"{CONFIG}: expected at most {_MOST_CONFIG_BYTES:,} bytes")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{CONFIG}: no JSON file, or damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{CONFIG}: expected keys and values")
+    version = config.get("format_version")
+    if isinstance(version, int) and version > FORMAT:
+        raise ConfigError(
+            f"{CONFIG}: of format {version}, and this version reads up to {FORMAT}; install recbole-cfgdiff "
+            f"{str(config.get('package_version'))[:20]} or later"
+        )
+    for name, kind in _TYPES.items():
+        if not isinstance(config.get(name), kind) or isinstance(config[name], bool):
+            raise ConfigError(f"{CONFIG}: not the configuration of an exported model, or damaged: see its {name}")
+    if config["model"] not in PARTS:
+        raise ConfigError(f"{CONFIG}: of a model {config['model'][:50]!r}, and only {', '.join(PARTS)} are known")
+    if not 2 <= config["n_items"] < 2**31:
+        raise ConfigError(f"{CONFIG}: n_items: expected at least 2, got {config['n_items']}")
+    return config
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
+    """The network, whose sizes are checked against those of the file before anything is made of them."""
+    parts, n_items = PARTS[config["model"]], config["n_items"]
+    names = {row.name for row in rows(parts.hyperparameters)}
+    if misfits := names ^ set(config["hyperparameters"]):
+        raise ConfigError(f"{CONFIG}: hyperparameters: {min(misfits)} is missing, or unknown")
+    if isinstance(steps := config["hyperparameters"]["steps"], int) and steps > _MOST_STEPS:
+        raise ConfigError(f"{CONFIG}: steps: expected at most {_MOST_STEPS:,}, got {steps}")
+    given = parts.hyperparameters.read(config["hyperparameters"])
+    task = parts.make_task(given, n_items, make_schedule(given))
+    try:
+        with torch.device("meta"):
+            denoiser = parts.make_denoiser(given, n_items, task.guidance_columns, 1.0, 1.0)
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond what a number counts
+        raise ConfigError(f"{CONFIG}: hyperparameters of no network: {str(error).splitlines()[0]}") from error
+    denoiser.load_state_dict(_read_weights(_regular(path), denoiser), assign=True)
+    denoiser.eval().requires_grad_(False)
+    return HistorySource(make_scorer(given, task, denoiser), given, hasattr(given, "guidance_scale"))
+
+
+def _read_weights(path: Path, denoiser: Denoiser) -> dict[str, torch.Tensor]:
+    """Tensors of the names, shapes and types that the network has, all finite."""
+    expected = denoiser.state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            if misfits := sorted(set(file.keys()) ^ set(expected)):
+                raise ConfigError(f"{WEIGHTS}: {misfits[0]!r} is missing, or unknown")
+            for name, tensor in expected.items():
+                if file.get_slice(name).get_shape() != list(tensor.shape):
+                    raise ConfigError(f"{WEIGHTS}: {name} is of another shape than {CONFIG} says")
+            state = {name: file.get_tensor(name) for name in expected}
+    except SafetensorError as error:
+        raise ConfigError(f"{WEIGHTS}: no file of safetensors, or damaged: {error}") from error
+    for name, tensor in state.items():
+        if tensor.dtype not in (torch.float32, torch.float64) or not tensor.isfinite().all():
+            raise ConfigError(f"{WEIGHTS}: {name} is not of finite numbers of 32 or 64 bits")
+    return state
+
+
+def _read_users(path: Path, items: Catalogue) -> Users:
+    table = read_parquet(_regular(path), None)
+    if list(table.columns) != ["user", ITEM]:
+        raise ConfigError(f"{HISTORIES}: expected columns user and {ITEM}, got {', '.join(map(str, table.columns))}")
+    users, known = pd.factorize(table["user"])
+    of_item, ids = pd.factorize(table[ITEM])
+    if (users < 0).any() or (of_item < 0).any():
+        raise ConfigError(f"{HISTORIES}: a row has no user or no item")
+    numbers = items.ids.numbers(ids)[of_item]
+    histories = Histories.of_pairs(users + 1, numbers, len(known) + 1, len(items) + 1)
+    return Users(Ids("user", [str(each) for each in known]), histories)

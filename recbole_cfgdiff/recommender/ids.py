@@ -1,0 +1,60 @@
+"""Ids as they stand in the data, and the numbers that a model has for them. Number 0 is RecBole's padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from recbole_cfgdiff.errors import ConfigError, nearest
+
+_TOLD = 5  # unknown ids that a message names
+
+
+class Ids:
+    """Ids of users or items; the ``i``-th, from 0, has the number ``i + 1``.
+
+    Args:
+        what: ``user`` or ``item``, for messages.
+        ids: all different.
+
+    Raises:
+        ConfigError: on one that is there twice.
+    """
+
+    def __init__(self, what: str, ids: Sequence[str]) -> None:
+        self.what = what
+        self.ids = np.array(ids, dtype=object)
+        self._index = pd.Index(self.ids)
+        if not self._index.is_unique:
+            raise ConfigError(f"{what}s: {self._index[self._index.duplicated()][0]!r} is there twice")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def numbers(self, ids: Iterable[object]) -> np.ndarray:
+        """The numbers of some ids, int64, shape ``(len(ids),)``; numbers as ids are taken by their text.
+
+        Raises:
+            ConfigError: if there are unknown ones: how many, and for some of them the nearest known one.
+        """
+        wanted = np.array([str(each) for each in ids], dtype=object)
+        found = self._index.get_indexer(pd.Index(wanted, dtype=object))
+        if (found < 0).any():
+            raise self._unknown(list(dict.fromkeys(wanted[found < 0])), len(set(wanted)))
+        return found.astype(np.int64) + 1
+
+    def _unknown(self, unknown: Sequence[str], asked: int) -> ConfigError:
+        told = []
+        for each in unknown[:_TOLD]:
+            similar = nearest(each, self.ids)
+            told.append(f"{each!r} (nearest: {similar[0]!r})" if similar else repr(each))
+        rest = f" and {len(unknown) - _TOLD} more" if len(unknown) > _TOLD else ""
+        return ConfigError(
+            f"{self.what}s: {len(unknown)} of {asked} {self.what}s are unknown to the model: {', '.join(told)}{rest}"
+        )
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """The ids of some numbers of at least 1, objects of the same shape."""
+        return self.ids[numbers - 1]

@@ -1,0 +1,95 @@
+"""Where scores come from: ours from histories alone; others say what they can do by the same class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import torch
+
+from recbole_cfgdiff.diffusion import Scorer, SparseRows
+from recbole_cfgdiff.scoring.histories import Histories
+from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
+from recbole_cfgdiff.scoring.parts import weighted
+
+
+class Source(Protocol):
+    """Scores of all items, RecBole's padding item 0 among them.
+
+    Attributes:
+        n_items: columns of the scores.
+        is_guided: whether a guidance scale changes them.
+    """
+
+    n_items: int
+    is_guided: bool
+
+    def taken(self, histories: Histories) -> Histories:
+        """Histories as the model takes them, such as weighted by recency."""
+
+    def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """For anybody.
+
+        Args:
+            rows: histories that were ``taken``, shape ``(B, n_items)``, entries in time order.
+            guidance_scale: any finite number.
+
+        Returns:
+            shape ``(B, n_items)``; the next call may overwrite it.
+
+        Raises:
+            ConfigError: if the model has no scores for those whom it was not trained on.
+        """
+
+    def of_users(self, users: torch.Tensor, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """For those whom the model knows by their numbers, int64, shape ``(B,)``. The rest as of ``of_histories``."""
+
+    def item_vectors(self) -> torch.Tensor:
+        """``[w_i, b_i]``, shape ``(n_items, k + 1)``: a score is its inner product with a user's vector.
+
+        Raises:
+            ConfigError: if the scores are no such products.
+        """
+
+    def fixed_weights(self) -> AbstractContextManager[None]:
+        """Within it the weights must not change; what they alone tell is computed once."""
+
+
+class HistorySource:
+    """Of our models, which score whoever has a history alike.
+
+    Args:
+        scorer: with its network in evaluation mode.
+        given: the model's hyperparameters.
+        is_guided: whether a guidance scale changes the scores.
+    """
+
+    def __init__(self, scorer: Scorer, given: DiffRecHyperparameters, is_guided: bool) -> None:
+        self.scorer = scorer
+        self.given = given
+        self.n_items = scorer.task.n_items
+        self.is_guided = is_guided
+
+    def taken(self, histories: Histories) -> Histories:
+        """As of ``Source``."""
+        return weighted(self.given, histories)
+
+    def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """As of ``Source``; never an error."""
+        return next(self.scorer.sweep(rows, [guidance_scale]))
+
+    def of_users(self, users: torch.Tensor, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """As of ``Source``: by their histories."""
+        return self.of_histories(rows, guidance_scale)
+
+    def item_vectors(self) -> torch.Tensor:
+        """As of ``Source``: the last layer of the denoiser."""
+        weight, bias = self.scorer.denoiser.output_weights()
+        return torch.cat([weight, bias[:, None]], dim=1)
+
+    @contextmanager
+    def fixed_weights(self) -> Iterator[None]:
+        """As of ``Scorer``."""
+        with self.scorer.fixed_weights():
+            yield
