@@ -69,7 +69,7 @@ def forget():
     del MODELS["Mine"], sys.modules["my_mine"]
 
 
-def test_a_run_its_resumption_and_its_sweep_take_a_model_from_a_file(mine, tiny, cli, capfd):
+def test_a_run_and_what_is_made_of_it_take_a_model_from_a_file(mine, tiny, cli, capfd):
     options = (f"--plugins={mine}", "--run_name=it", *SHORT)
     assert cli("--model=Mine", "--dataset=tiny", "--n_mine=3", *options).status == 0
     assert Path("imported").read_text() == "."  # once, and a second time in what is another process
@@ -81,6 +81,11 @@ def test_a_run_its_resumption_and_its_sweep_take_a_model_from_a_file(mine, tiny,
     forget()
     assert main(["sweep", "--checkpoint=saved/it", f"--plugins=['{mine}']"]) == 2
     assert "Mine has no guidance scale" in capfd.readouterr().err
+    forget()
+    assert main(["recommend", "--checkpoint=saved/it", f"--plugins={mine}", "--history=i1,i2"]) == 0
+    forget()
+    assert main(["export", "--checkpoint=saved/it", f"--plugins={mine}", "--output=exported"]) == 2
+    assert "the scores of Mine need RecBole" in capfd.readouterr().err
 
 
 def test_compare_and_the_processes_of_its_runs_take_it(mine, tiny, capfd):

@@ -67,6 +67,25 @@ def add_config_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-files", default="", help='YAML files: "a.yaml b.yaml"')
 
 
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """``--plugins``, of the commands that load a trained model; to others it is an option as any."""
+    parser.add_argument("--plugins", help="of a model of your own: the file that registers it, such as my_model.py")
+
+
+def import_given_plugins(known: argparse.Namespace) -> None:
+    """Import what ``add_plugins`` took.
+
+    Raises:
+        ConfigError: as ``overlay.plugins.import_plugins``.
+    """
+    if known.plugins:
+        # Need RecBole, which an exported model does not.
+        from recbole_cfgdiff.overlay.config import parse_literal
+        from recbole_cfgdiff.overlay.plugins import import_plugins
+
+        import_plugins(parse_literal(known.plugins))
+
+
 def add_experiment_arguments(parser: argparse.ArgumentParser, seeds: int) -> None:
     """Of the commands that do several runs; ``seeds`` is the default number."""
     parser.add_argument("--seeds", type=int, default=seeds, help=f"number of seeds, from 2020 on ({seeds})")
