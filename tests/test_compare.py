@@ -366,6 +366,7 @@ def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):
     monkeypatch.setattr(pool.sys, "executable", "/bin/false")
     (made,) = make_runs(parse_variants("Pop"), ["tiny"], 1)
     lines = []
+    Path("out").mkdir()
     pool.run_missing([made], Path("out"), 1, lines.append, DataSets())
     record = json.loads((made.folder(Path("out")) / "record.json").read_text())
     assert record["status"] == "failed" and "status 1" in record["error"]
