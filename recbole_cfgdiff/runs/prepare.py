@@ -25,6 +25,7 @@ from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
 from recbole_cfgdiff.overlay.older_weights import ids_of, start_from
 from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
+from recbole_cfgdiff.overlay.plugins import import_plugins
 from recbole_cfgdiff.overlay.restoring import load_model_state
 from recbole_cfgdiff.overlay.trainer import get_trainer
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read
@@ -86,6 +87,8 @@ def configure(
     model: str | None, dataset: str | None, config_file_list: list[str] | None, options: dict[str, Any]
 ) -> Config:
     resume, like = (parse_literal(str(options.get(name))) for name in ("resume", "like"))
+    if resume or like:
+        import_plugins(parse_literal(str(options.get("plugins"))))  # the checkpoint's model may be one of theirs
     if resume:
         return _configure_resumed(
             checkpoint.find(str(resume), checkpoint.LAST), model, dataset, config_file_list, options

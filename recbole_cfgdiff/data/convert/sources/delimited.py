@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile, find_files
+from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import WHOLE, Clock, Interaction, Source, number_in
+from recbole_cfgdiff.data.convert.sources.input_files import Files, find_files
 from recbole_cfgdiff.data.convert.sources.items import Titles, item_features
 from recbole_cfgdiff.data.convert.sources.reading import BadLine, Reading, parsed
 from recbole_cfgdiff.data.convert.sources.table import Layout, column_of, open_table
