@@ -57,14 +57,20 @@ def old_weights(older: str | Path, networks: Sequence[str] = ()) -> OldWeights:
         return _of_exported(Path(older).expanduser(), networks)
     path = checkpoint.find(older, checkpoint.BEST)
     state = checkpoint.load(path)
-    ids = state.get("ids")
-    if ids is None:
+    if "ids" not in state:
         raise ConfigError(f"checkpoint {path}: it is of a version that kept no ids of items; train it anew")
-    lists = ids if isinstance(ids, dict) and set(ids) - {"users"} == {"items"} else {"items": None}
-    if not all(is_list_of_text(each) and len(set(each)) == len(each) for each in lists.values()):
+    if not _are_ids(state["ids"]):
         raise ConfigError(f"checkpoint {path}: not a checkpoint of recbole-cfgdiff, or damaged: see its ids")
     weights = {name: value for name, value in state["state_dict"].items() if _is_weight(name, value)}
-    return OldWeights(state["model"], weights, lists)
+    return OldWeights(state["model"], weights, state["ids"])
+
+
+def _are_ids(ids: Any) -> bool:
+    return (
+        isinstance(ids, dict)
+        and set(ids) - {"users"} == {"items"}
+        and all(is_list_of_text(each) and len(set(each)) == len(each) for each in ids.values())
+    )
 
 
 def _of_exported(folder: Path, networks: Sequence[str]) -> OldWeights:

@@ -57,14 +57,14 @@ def delimited_interactions(
                 raise BadLine(f"expected a user and an item, found {found}")
             if fields[column] != fields[column].strip():
                 how.notes["ids with spaces around them"] = int(how.notes.get("ids with spaces around them", 0)) + 1
-        found = Interaction(
+        interaction = Interaction(
             fields[user],
             fields[item],
             None if rating is None else number_in("rating", fields[rating]),
             None if time is None else clock.seconds(fields[time]),
         )
         if titles is not None and title is not None:
-            titles.note(found.item, fields[title])
-        return found
+            titles.note(interaction.item, fields[title])
+        return interaction
 
     return parsed(file, table.rows, parse, how)
