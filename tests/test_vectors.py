@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from untrained import an_untrained
 
 from recbole_cfgdiff.diffusion.fast import hidden_process
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import vectors
 from recbole_cfgdiff.recommender.vectors import ITEM_VECTORS, USER_VECTORS, write_vectors
-from untrained import an_untrained
 
 SCALES = [0.0, 1.0, 2.5]
 

@@ -53,9 +53,11 @@ def write_onnx(recommender: Recommender, folder: Path) -> None:
             dynamo=True,
             verbose=False,
         )
+    assert program is not None
     for node in program.model.graph:
         node.metadata_props.clear()  # the paths of this machine's Python files
-    size = sum(weight.const_value.nbytes for weight in program.model.graph.initializers.values())
+    weights = [each.const_value for each in program.model.graph.initializers.values()]
+    size = sum(each.nbytes for each in weights if each is not None)
     program.save(folder / ONNX, external_data=size > _MOST_BYTES)
 
 
@@ -81,8 +83,8 @@ def _graph(recommender: Recommender) -> _Graph:
     if given.sampling_noise or given.sampling_steps:
         name = "sampling_noise" if given.sampling_noise else "sampling_steps"
         raise ConfigError(f"format onnx: {name} makes the scores random, which a graph is not; train without it")
-    if not isinstance(encoder, (RawGuidance, EmbeddedGuidance, type(None))):
-        raise ConfigError(f"format onnx: guidance_encoder {given.guidance_encoder}: expected raw or embedding")
+    if type(encoder) not in (RawGuidance, EmbeddedGuidance, type(None)):  # others need not take dense rows
+        raise ConfigError(f"format onnx: guidance_encoder: expected raw or embedding, got {type(encoder).__name__}")
     return _Graph(source)
 
 
@@ -92,14 +94,17 @@ class _Graph(nn.Module):
     def __init__(self, source: HistorySource) -> None:
         super().__init__()
         self.task, self.given = source.scorer.task, source.given
-        self.denoiser = copy.deepcopy(source.scorer.denoiser).float().cpu()
+        self.denoiser = copy.deepcopy(source.scorer.denoiser).float().cpu().requires_grad_(False)
         self.process = HiddenProcess(self.denoiser, source.scorer.steps)
 
     def forward(self, history: torch.Tensor, guidance_scale: torch.Tensor | None = None) -> torch.Tensor:
         """Arguments as ``card_section`` says."""
         x_T, guidance = self._start(F.pad(history, (1, 0)))
-        codes = [None] if guidance_scale is None else [None, self.denoiser.encode(guidance)]
-        v, q = self.process.run(self.process.start(x_T), codes, guidance_scale)
+        start = self.process.start(x_T)
+        if guidance_scale is None:
+            v, q = self.process.run(start, [None], 0)
+        else:
+            v, q = self.process.run(start, [None, self.denoiser.encode(guidance)], guidance_scale)
         scores = torch.addmm(self.process.b_o, v, self.process.w_o.T, beta=q)
         share = self.process.share_of_start
         return (scores + share * x_T if share else scores)[:, 1:]
@@ -121,7 +126,7 @@ class _Graph(nn.Module):
 def card_section(recommender: Recommender) -> str:
     """What the model card says of the graph, of a model that ``write_onnx`` takes."""
     is_guided = recommender.source.is_guided
-    scale = f"{recommender.guidance_scale:g}"
+    scale = str(recommender.guidance_scale)
     return _CARD.format(
         file=ONNX,
         n_items=len(recommender.items),
@@ -148,10 +153,11 @@ def _order(recommender: Recommender) -> str:
 
 _CARD = """## ONNX
 
-`{file}` maps histories to scores, by any runtime for ONNX. Weights beyond 2 GB stand beside it, in `{file}.data`. Inputs:
+`{file}` maps histories to scores, by any runtime for ONNX. Weights beyond 2 GB stand in `{file}.data` beside it.
+Inputs:
 
-- `history`, float32, shape (batch, {n_items}): a row a person, a column an item in the order of `items.parquet`. 0 where
-  the person does not have the item, else its place in the history counted back from the latest: 1, 2, 3 ...
+- `history`, float32, shape (batch, {n_items}): a row a person, a column an item in the order of `items.parquet`.
+  0 where the person does not have the item, else its place in the history counted back from the latest: 1, 2, 3 ...
   {order}
 {guidance}
 The output `scores`, float32, is of the shape of `history`; higher is better. Items of the history have scores as well.
@@ -177,5 +183,6 @@ session = onnxruntime.InferenceSession("{file}")
 recbole-cfgdiff writes `{file}` and never reads one.
 """
 
-_GUIDANCE = """- `guidance_scale`, float32, without a dimension: 0 unguided, 1 guided, above 1 extrapolated. The model's own is {scale}.
+_GUIDANCE = """- `guidance_scale`, float32, without a dimension: 0 unguided, 1 guided, above 1 extrapolated; the model's
+  own is {scale}.
 """

@@ -69,6 +69,6 @@ def card_section(recommender: Recommender) -> str:
 A score is the inner product of an item's vector and a user's, so that a vector database, or an index of nearest
 neighbours by the inner product (not by the cosine), serves this model's ranking. `{ITEM_VECTORS}` has a row an item:
 `{ITEM}` and `vector`, whose last number is the item's bias. `{USER_VECTORS}`, where it is there, has a row a user:
-`user` and `vector`, at guidance scale {recommender.guidance_scale:g}. What a user has already is for the database to
+`user` and `vector`, at guidance scale {recommender.guidance_scale}. What a user has already is for the database to
 leave out.
 """
