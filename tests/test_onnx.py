@@ -2,17 +2,19 @@
 
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from untrained import an_untrained
+from recommending import N_ITEMS, make_recommender
 
 from recbole_cfgdiff.diffusion.encoders import RawGuidance
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import onnx_export
 from recbole_cfgdiff.recommender.onnx_export import ONNX, card_section, write_onnx
+from recbole_cfgdiff.scoring.histories import Histories
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -20,18 +22,25 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 SCALES = [0.0, 1.0, 2.0]
 
 
-def torchs_scores(recommender, users, scale):
-    source, known = recommender.source, recommender.users
-    rows = source.taken(known.histories).select(users)
-    return source.of_histories(rows, scale)[:, 1:].numpy()
+def some_histories(n):
+    """Numbers of items, in order; the first history is empty."""
+    random = np.random.default_rng(0)
+    return [random.permutation(N_ITEMS)[: 2 * length] + 1 for length in range(n)]
 
 
-def places(recommender, users):
+def torchs_scores(recommender, histories, scale):
+    people = np.repeat(np.arange(len(histories)), list(map(len, histories)))
+    pairs = Histories.of_pairs(people, np.concatenate(histories), len(histories), N_ITEMS + 1)
+    rows = recommender.source.taken(pairs).select(torch.arange(len(histories)))
+    return recommender.source.of_histories(rows, scale)[:, 1:].numpy()
+
+
+def places(histories):
     """The histories as the graph takes them."""
-    rows = recommender.users.histories.select(users)
-    history = torch.zeros(len(users), len(recommender.items))
-    history[rows.row, rows.items - 1] = (rows.counts()[rows.row] - rows.places()).float()
-    return history.numpy()
+    history = np.zeros((len(histories), N_ITEMS), dtype=np.float32)
+    for row, numbers in zip(history, histories):
+        row[numbers - 1] = np.arange(len(numbers), 0, -1)
+    return history
 
 
 def onnx_scores(path, history, scale, is_guided=True):
@@ -42,23 +51,26 @@ def onnx_scores(path, history, scale, is_guided=True):
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("DiffRec", {"norm": True, "time-aware": True}),
+        ("DiffRec", {"norm": True, "time-aware": True, "dims_dnn": [12, 9]}),
         ("DiffRec", {"mean_type": "eps", "output_scale": 1, "dims_dnn": [7], "mlp_act_func": "relu"}),
-        ("CFGDiffRec", {"norm": True, "sampler": "ddim", "sampling_timesteps": 2}),
+        (
+            "CFGDiffRec",
+            {"norm": True, "sampler": "ddim", "sampling_timesteps": 2, "output_scale": 2},
+        ),
         ("CFGDiffRec", {"guidance_encoder": "raw", "time-aware": True, "time_embedding": False, "steps": 1}),
         ("ForwardCFGDiffRec", {}),
         ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "recency_powers": [0.7]}),
     ],
 )
 def test_scores_are_torchs(model, options, tmp_path, capfd):
-    recommender = an_untrained(model, **options)
+    recommender = make_recommender(model, **options)
     write_onnx(recommender, tmp_path)
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in tmp_path.iterdir()] == [ONNX]
-    for users in (torch.tensor([6]), torch.arange(1, 8)):  # the first has no history
+    for histories in (some_histories(7), some_histories(7)[3:4]):
         for scale in SCALES if model != "DiffRec" else [1.0]:
-            expected = torchs_scores(recommender, users, scale)
-            got = onnx_scores(tmp_path / ONNX, places(recommender, users), scale, model != "DiffRec")
+            expected = torchs_scores(recommender, histories, scale)
+            got = onnx_scores(tmp_path / ONNX, places(histories), scale, model != "DiffRec")
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
 
 
@@ -66,7 +78,7 @@ def test_scores_are_torchs(model, options, tmp_path, capfd):
 def guided(tmp_path_factory):
     """A model and the folder that it is exported to."""
     folder = tmp_path_factory.mktemp("models") / "guided"
-    recommender = an_untrained("ForwardCFGDiffRec", guidance_scale=2.0)
+    recommender = replace(make_recommender("ForwardCFGDiffRec"), guidance_scale=2.0)
     recommender.save_pretrained(folder)
     write_onnx(recommender, folder)
     return recommender, folder
@@ -97,7 +109,7 @@ def test_what_the_card_says_works(guided, monkeypatch):
     ],
 )
 def test_the_card_says_what_order_means_to_the_model(model, options, told):
-    text = card_section(an_untrained(model, **options))
+    text = card_section(make_recommender(model, **options))
     assert told in text
     assert ("guidance_scale" in text) == (model == "CFGDiffRec")
 
@@ -109,10 +121,10 @@ def test_the_file_has_no_path_of_this_machine(guided):
 
 def test_large_weights_stand_beside_the_file(guided, tmp_path, monkeypatch):
     recommender, folder = guided
+    arguments = places(some_histories(7)), 2.0
     monkeypatch.setattr(onnx_export, "_MOST_BYTES", 1000)
     write_onnx(recommender, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {ONNX, f"{ONNX}.data"}
-    arguments = places(recommender, torch.arange(1, 8)), 2.0
     np.testing.assert_array_equal(onnx_scores(tmp_path / ONNX, *arguments), onnx_scores(folder / ONNX, *arguments))
 
 
@@ -129,12 +141,12 @@ class OwnGuidance(RawGuidance):
 )
 def test_scores_that_are_random_are_refused(options, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
-        write_onnx(an_untrained("CFGDiffRec", **options), tmp_path)
+        write_onnx(make_recommender(**options), tmp_path)
 
 
 def test_an_encoder_of_ones_own_is_refused(tmp_path):
-    recommender = an_untrained("CFGDiffRec")
-    recommender.source.scorer.denoiser.guidance_encoder = OwnGuidance(41, 5, 12)
+    recommender = make_recommender()
+    recommender.source.scorer.denoiser.guidance_encoder = OwnGuidance(N_ITEMS + 1, 5, 16)
     with pytest.raises(ConfigError, match="format onnx: guidance_encoder: expected raw or embedding, got OwnGuidance"):
         write_onnx(recommender, tmp_path)
 
@@ -142,4 +154,4 @@ def test_an_encoder_of_ones_own_is_refused(tmp_path):
 def test_a_missing_package_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r'format onnx: .*onnxscript.*pip install "recbole-cfgdiff\[onnx\]"'):
-        write_onnx(an_untrained("CFGDiffRec"), tmp_path)
+        write_onnx(make_recommender(), tmp_path)

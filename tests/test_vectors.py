@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
-from untrained import an_untrained
+from recommending import make_recommender
 
 from recbole_cfgdiff.diffusion.fast import hidden_process
 from recbole_cfgdiff.errors import ConfigError
@@ -39,16 +39,16 @@ def all_scores(recommender, over_the_items=False):
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("DiffRec", {"norm": True, "time-aware": True}),
+        ("DiffRec", {"norm": True, "time-aware": True, "input_scale": 0.5, "output_scale": 0.7}),
         ("CFGDiffRec", {"sampler": "ddim", "sampling_timesteps": 2, "time_embedding": False}),
         ("CFGDiffRec", {"guidance_encoder": "raw", "mean_type": "eps", "output_scale": 1, "noise_scale": 0}),
         ("ForwardCFGDiffRec", {}),
-        ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "dims_dnn": [7]}),
+        ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "dims_dnn": [7, 9]}),
     ],
 )
 def test_inner_products_are_the_scores(model, options, scale, tmp_path, monkeypatch):
     monkeypatch.setattr(hidden_process, "_CHUNK", 3)
-    recommender = an_untrained(model, guidance_scale=scale, **options)
+    recommender = replace(make_recommender(model, **options), guidance_scale=scale)
     write_vectors(recommender, tmp_path)
     items, item_vectors = read(tmp_path / ITEM_VECTORS)
     users, user_vectors = read(tmp_path / USER_VECTORS)
@@ -58,7 +58,7 @@ def test_inner_products_are_the_scores(model, options, scale, tmp_path, monkeypa
 
 
 def test_files_are_written_in_batches_that_are_the_whole(tmp_path, monkeypatch):
-    recommender = an_untrained("CFGDiffRec")
+    recommender = make_recommender()
     write_vectors(recommender, tmp_path)
     names = (ITEM_VECTORS, USER_VECTORS)
     whole = [read(tmp_path / name) for name in names]
@@ -72,7 +72,7 @@ def test_files_are_written_in_batches_that_are_the_whole(tmp_path, monkeypatch):
 
 
 def test_without_known_users_there_are_items_only(tmp_path):
-    write_vectors(replace(an_untrained("CFGDiffRec"), users=None), tmp_path)
+    write_vectors(replace(make_recommender(), users=None), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [ITEM_VECTORS]
 
 
@@ -85,13 +85,13 @@ def test_without_known_users_there_are_items_only(tmp_path):
 )
 def test_scores_that_are_no_inner_products_are_refused(options, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
-        write_vectors(an_untrained("CFGDiffRec", **options), tmp_path)
+        write_vectors(make_recommender(**options), tmp_path)
 
 
 def test_an_index_gives_the_ranking_of_the_model(tmp_path):
     """The top 20 of 1,000 users, by faiss."""
     faiss = pytest.importorskip("faiss", reason="faiss-cpu is not installed")
-    recommender = an_untrained("CFGDiffRec", n_items=2000, n_users=1000, guidance_scale=2.0, dims_dnn=[64])
+    recommender = replace(make_recommender(n_items=2000, n_users=1000, dims_dnn=[64]), guidance_scale=2.0)
     write_vectors(recommender, tmp_path)
     _, item_vectors = read(tmp_path / ITEM_VECTORS)
     _, user_vectors = read(tmp_path / USER_VECTORS)
