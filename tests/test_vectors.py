@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
-from recommending import make_recommender
+from recommending import history_of, make_recommender
 
 from recbole_cfgdiff.diffusion.fast import hidden_process
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import vectors
-from recbole_cfgdiff.recommender.vectors import ITEM_VECTORS, USER_VECTORS, write_vectors
+from recbole_cfgdiff.recommender.vectors import ITEM_VECTORS, USER_VECTORS, query_vectors, write_vectors
 
 SCALES = [0.0, 1.0, 2.5]
 
@@ -74,6 +74,17 @@ def test_files_are_written_in_batches_that_are_the_whole(tmp_path, monkeypatch):
 def test_without_known_users_there_are_items_only(tmp_path):
     write_vectors(replace(make_recommender(), users=None), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [ITEM_VECTORS]
+
+
+@pytest.mark.parametrize("model", ["CFGDiffRec", "ForwardCFGDiffRec"])
+def test_the_same_history_gives_anybody_the_vector_of_a_known_user(model, tmp_path):
+    recommender = make_recommender(model)
+    write_vectors(recommender, tmp_path)
+    users, expected = read(tmp_path / USER_VECTORS)
+    histories = [history_of(recommender, user) for user in users]
+    np.testing.assert_allclose(query_vectors(recommender, histories), expected, rtol=1e-5, atol=1e-6)
+    other = query_vectors(recommender, histories, guidance_scale=2.0)
+    assert other.dtype == np.float32 and np.abs(other - expected).max() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import torch
 from recbole_cfgdiff.recommender.catalogue import ITEM
 
 if TYPE_CHECKING:
-    from recbole_cfgdiff.recommender.recommender import Recommender, Users
+    from recbole_cfgdiff.recommender.recommender import History, Recommender, Users
 
 ITEM_VECTORS = "item_vectors.parquet"
 USER_VECTORS = "user_vectors.parquet"
@@ -39,6 +39,29 @@ def write_vectors(recommender: Recommender, folder: Path) -> None:
         if recommender.users is not None:
             _write(folder / USER_VECTORS, "user", width, _of_users(recommender, recommender.users))
         _write(folder / ITEM_VECTORS, ITEM, width, zip(_split(recommender.items.ids.ids), items.split(_ROWS)))
+
+
+def query_vectors(
+    recommender: Recommender, histories: Sequence[History], guidance_scale: float | None = None
+) -> np.ndarray:
+    """Vectors of anybody, as those of known users.
+
+    Args:
+        recommender: the model.
+        histories: for each person the ids of the items so far, the earliest first.
+        guidance_scale: None is the recommender's.
+
+    Returns:
+        float32, shape ``(B, k + 1)``.
+
+    Raises:
+        ConfigError: on an unknown id, or if the scores are no inner products of such vectors.
+    """
+    scale = recommender.guidance_scale if guidance_scale is None else guidance_scale
+    taken = recommender.source.taken(recommender.numbered(histories))
+    with torch.no_grad():
+        vectors = recommender.source.query_vectors(taken.select(torch.arange(len(histories))), scale)
+    return vectors.float().cpu().numpy()
 
 
 def _of_users(recommender: Recommender, users: Users) -> Iterator[_Batch]:
