@@ -26,6 +26,7 @@ OPTIONS = {
     "RecBoleDiffRec": {**OURS, "time-aware": True},
     "SASRec": {"inner_size": 8, **SEQUENTIAL},
 }
+OF_ALL_ROWS = ("CFGDiffRec", "ForwardCFGDiffRec")  # whom these know, they know by all rows
 LEAVE_OUT = {"split": {"LS": "valid_and_test"}}
 
 
@@ -75,13 +76,11 @@ def test_known_users_get_recboles_own_ranking_without_what_they_have(model, tiny
 
 
 @pytest.mark.parametrize(
-    "model",
-    ["CFGDiffRec", "EASE", "ForwardCFGDiffRec", "GRU4Rec", "ItemKNN", "MultiVAE", "Pop", "RecBoleDiffRec"]
-    + ["SASRec", "SLIMElastic"],
+    "model", [*OF_ALL_ROWS, "EASE", "GRU4Rec", "ItemKNN", "MultiVAE", "Pop", "RecBoleDiffRec", "SASRec", "SLIMElastic"]
 )
 def test_the_same_history_has_the_same_scores_as_a_new_user_s(model, tiny):
     recommender = Recommender.load(trained(model))
-    histories = dict(rows_of()) if model in ("CFGDiffRec", "ForwardCFGDiffRec") else training_rows()
+    histories = dict(rows_of()) if model in OF_ALL_ROWS else training_rows()
     of_users = recommender.recommend(users=list(histories), topk=40, include_seen=True)
     of_histories = recommender.recommend(histories=list(histories.values()), topk=40, include_seen=True)
     known, new = scores_of(of_users).loc[list(histories)], scores_of(of_histories)
