@@ -30,6 +30,7 @@ COMMANDS = {
     "reproduce": "the paper's tables beside ours, by the same protocol",
     "sweep": "what the guidance scale does to a trained model",
     "tune": "search hyperparameters, chosen by validation",
+    "serve": "a trained model over HTTP, with a page to try it",
 }
 
 
