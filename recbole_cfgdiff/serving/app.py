@@ -96,7 +96,7 @@ def _add_routes(app: FastAPI, recommender: Recommender, limits: Limits, metrics:
         try:
             return JSONResponse({"recommendations": await batcher.rankings(job)})
         except QueueFull:
-            detail = f"queue: {limits.queue:,} requests wait already (max-queue)"
+            detail = f"queue: {limits.queue:,} requests wait already (the service's --max-queue)"
             raise HTTPException(429, detail, {"retry-after": "1"}) from None
 
     @app.get("/items")

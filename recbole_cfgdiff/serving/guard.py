@@ -73,7 +73,7 @@ class Guard:
             raise self._too_large()
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"body: expected at most {self._most_bytes:,} bytes (max-body)")
+        return HTTPException(413, f"body: expected at most {self._most_bytes:,} bytes (the service's --max-body)")
 
 
 def _name(host: str) -> str:

@@ -46,6 +46,4 @@ class Limits:
         """
         most = getattr(self, name)
         if count > most:
-            raise ConfigError(
-                f"{where}: expected at most {most:,}, got {count:,}; the service was started so (max-{name})"
-            )
+            raise ConfigError(f"{where}: expected at most {most:,}, got {count:,} (the service's --max-{name})")
