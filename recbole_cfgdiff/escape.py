@@ -72,10 +72,10 @@ def for_html(text: str) -> str:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV file. Text that a spreadsheet would take for a formula gets an apostrophe before it, which
     ``read_table`` takes away again; numbers are as they are."""
-    marked = table.rename(columns=_marked).apply(lambda column: column.map(_marked))
-    text = marked.to_csv(index=False)
+    shown = table.rename(columns=marked).apply(lambda column: column.map(marked))
+    text = shown.to_csv(index=False)
     # A carriage return ends a row, too, but for Python's writer it is a character like any other.
-    write_text(path, marked.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text)
+    write_text(path, shown.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -89,7 +89,8 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.rename(columns=_unmarked).apply(lambda column: column.map(_unmarked))
 
 
-def _marked(value: Any) -> Any:
+def marked(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula, with an apostrophe before it; any other value as it is."""
     if not isinstance(value, str):
         return value
     text = value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -406,11 +406,11 @@ def test_sigterm_lets_the_request_under_way_finish_without_recbole(folder, tmp_p
     service = Service(folder, f"--token-file={tmp_path / 'token'}", PYTHONPATH=path)
     assert httpx.get(f"{service.url}/model").status_code == 401
     body = json.dumps({"histories": [["i1", "i2"]]}).encode()
-    head = f"POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
+    head = f"POST /recommend HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {len(body)}\r\n"
     with socket.create_connection(("localhost", service.port), timeout=60) as connection:
         connection.sendall(f"{head}authorization: Bearer secret\r\ncontent-type: application/json\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # it is under way
         connection.sendall(body[:5])
-        time.sleep(0.5)  # by then it is under way
         service.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not accepts(service.port))
         connection.sendall(body[5:])
@@ -439,7 +439,7 @@ def accepts(port):
         (["--model=m", "--token="], "--token: expected a token of printable ASCII characters"),
         (["--model=m", "--token=a", "--token-file=t"], "token: expected one, got it by --token and by --token-file"),
         (["--model=m", "--token-file=none"], "none: No such file"),
-        (["--model=m", "--workers=2"], "serve does not know --workers=2"),
+        (["--model=m", "--workers=2"], "unknown argument --workers=2"),
     ],
     ids=str,
 )

@@ -87,3 +87,13 @@ def further_options(known: argparse.Namespace, rest: list[str], *needed: str) ->
             if not is_option(name):
                 raise ConfigError(f"unknown option {name}; did you mean --{similar[0].replace('_', '-')}?")
     return options
+
+
+def no_further_options(rest: list[str]) -> None:
+    """Refuse what is left, of a command that trains nothing.
+
+    Raises:
+        ConfigError: if anything is.
+    """
+    if rest:
+        raise ConfigError(f"unknown argument {rest[0]}; --help tells the arguments")

@@ -30,6 +30,8 @@ COMMANDS = {
     "reproduce": "the paper's tables beside ours, by the same protocol",
     "sweep": "what the guidance scale does to a trained model",
     "tune": "search hyperparameters, chosen by validation",
+    "recommend": "lists by a trained model, for known users and new ones",
+    "export": "a trained model as a folder that needs neither RecBole nor the data set",
     "serve": "a trained model over HTTP, with a page to try it",
 }
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from recbole_cfgdiff.commands.arguments import path
+from recbole_cfgdiff.commands.arguments import no_further_options, path
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.serving.app import make_app
@@ -36,10 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(known: argparse.Namespace, rest: list[str]) -> None:
     """Serve until a signal comes."""
-    if rest:
-        raise ConfigError(f"serve does not know {rest[0]}")
+    no_further_options(rest)
     if known.model is None:
-        raise ConfigError("model: none given; add --model=FOLDER, of an exported model or of a run")
+        raise ConfigError("model: none given; add --model=FOLDER, of an exported model or of a run (saved/RUN)")
     limits = Limits(**{limit.name: getattr(known, f"max_{limit.name}") for limit in fields(Limits)})
     token = _token(known.token, known.token_file)
     with listen(known.host, known.port) as listener:

@@ -20,6 +20,8 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_bytes
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from recbole_cfgdiff.diffusion import Denoiser
 from recbole_cfgdiff.errors import ConfigError
@@ -177,13 +179,25 @@ def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
     given = parts.hyperparameters.read(config["hyperparameters"])
     task = parts.make_task(given, n_items, make_schedule(given))
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             denoiser = parts.make_denoiser(given, n_items, task.guidance_columns, 1.0, 1.0)
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond what a number counts
         raise ConfigError(f"{CONFIG}: hyperparameters of no network: {str(error).splitlines()[0]}") from error
     denoiser.load_state_dict(_read_weights(_regular(path), denoiser), assign=True)
     denoiser.eval().requires_grad_(False)
     return HistorySource(make_scorer(given, task, denoiser), given, hasattr(given, "guidance_scale"))
+
+
+_FILLING = {torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draw no random numbers for tensors without memory, for which torch would import its compiler, for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _FILLING:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _read_weights(path: Path, denoiser: Denoiser) -> dict[str, torch.Tensor]:
@@ -196,7 +210,8 @@ def _read_weights(path: Path, denoiser: Denoiser) -> dict[str, torch.Tensor]:
             for name, tensor in expected.items():
                 if file.get_slice(name).get_shape() != list(tensor.shape):
                     raise ConfigError(f"{WEIGHTS}: {name} is of another shape than {CONFIG} says")
-            state = {name: file.get_tensor(name) for name in expected}
+            # Cloned, since where numbers lie in memory decides how products of them are rounded.
+            state = {name: file.get_tensor(name).clone() for name in expected}
     except SafetensorError as error:
         raise ConfigError(f"{WEIGHTS}: no file of safetensors, or damaged: {error}") from error
     for name, tensor in state.items():

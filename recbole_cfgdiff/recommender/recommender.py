@@ -19,7 +19,7 @@ from recbole_cfgdiff.recommender.ids import Ids
 from recbole_cfgdiff.recommender.source import Source
 from recbole_cfgdiff.scoring.histories import Histories
 
-_SCORES = 2**23  # users times items scored at once: 32 MiB, as in an evaluation
+SCORES = 2**23  # users times items scored at once: 32 MiB, as in an evaluation
 _POOL = 10  # of so many times topk items, the best, a diverse list is chosen
 
 History = Sequence[object]
@@ -207,14 +207,14 @@ class Recommender:
         return self._batches(histories, rows, users, asked, scale, self._barred(asked))
 
     def _barred(self, asked: Asked) -> torch.Tensor:
-        """Which items nobody is recommended, bool, shape ``(n_items,)``."""
+        """Numbers of the items that nobody is recommended, int64."""
         barred = torch.zeros(self.source.n_items, dtype=torch.bool)
         if asked.candidates is not None:
             barred[:] = True
             barred[self.items.ids.numbers(asked.candidates)] = False
         barred[self.items.ids.numbers(asked.exclude)] = True
         barred[0] = True  # the padding item
-        return barred
+        return barred.nonzero().squeeze(1)
 
     def _batches(
         self,
@@ -226,7 +226,7 @@ class Recommender:
         barred: torch.Tensor,
     ) -> Iterator[Lists]:
         taken = self.source.taken(histories)
-        size = max(1, _SCORES // self.source.n_items)
+        size = max(1, SCORES // self.source.n_items)
         with torch.no_grad(), self.source.fixed_weights():
             for start in range(0, len(rows), size):
                 batch = slice(start, start + size)
@@ -237,7 +237,7 @@ class Recommender:
                     scores = self.source.of_users(users[batch], selected, scale)
                 if not asked.include_seen:
                     scores[selected.row, selected.items] = -torch.inf
-                scores.masked_fill_(barred.to(scores.device), -torch.inf)
+                scores.index_fill_(1, barred.to(scores.device), -torch.inf)
                 yield self._best(np.arange(start, start + len(scores)), scores, asked)
 
     def _best(self, rows: np.ndarray, scores: torch.Tensor, asked: Asked) -> Lists:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
@@ -28,7 +28,7 @@ from recbole_cfgdiff.serving.bodies import About, Health, Item, Problem, Recomme
 from recbole_cfgdiff.serving.guard import Counted, Guard
 from recbole_cfgdiff.serving.limits import Limits
 from recbole_cfgdiff.serving.metrics import Metrics
-from recbole_cfgdiff.serving.scoring import check_ids, rankings, titles
+from recbole_cfgdiff.serving.scoring import are_known, check_ids, rankings, titles
 from recbole_cfgdiff.version import __version__
 
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -88,11 +88,14 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _add_routes(app: FastAPI, recommender: Recommender, limits: Limits, metrics: Metrics, batcher: Batcher) -> None:
+    one_at_a_time = CapacityLimiter(1)  # of what takes a while
+
     @app.post("/recommend", response_model=Recommendations, responses=_problems(400, 413, 429))
     async def recommend(wanted: Wanted) -> Response:
         """Lists of recommendations for known users, or for anybody with a history."""
         job = wanted.job(limits)
-        await run_in_threadpool(check_ids, recommender, job)
+        if not are_known(recommender, job):
+            await to_thread.run_sync(check_ids, recommender, job, limiter=one_at_a_time)
         try:
             return JSONResponse({"recommendations": await batcher.rankings(job)})
         except QueueFull:

@@ -10,6 +10,7 @@ import numpy as np
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
+from recbole_cfgdiff.recommender.ids import Ids
 from recbole_cfgdiff.recommender.recommender import Asked, Lists
 
 Ranking = list[dict[str, Any]]  # of a person: ``Recommended`` as plain values
@@ -34,18 +35,33 @@ class Job:
         return self.asked.diversify is None and self.are_known == other.are_known and self.asked == other.asked
 
 
+def are_known(recommender: Recommender, job: Job) -> bool:
+    """Whether all ids are."""
+    return all(ids.are_known(named) for ids, named in _named(recommender, job))
+
+
 def check_ids(recommender: Recommender, job: Job) -> None:
     """Refuse unknown ids, before a job joins others.
 
     Raises:
-        ConfigError: on an unknown one, which takes a while on many items: it names the nearest.
+        ConfigError: on an unknown one; it names the nearest, which takes a while of many.
     """
-    named = [*job.asked.exclude, *(job.asked.candidates or ())]
+    for ids, named in _named(recommender, job):
+        ids.numbers(named)
+
+
+def _named(recommender: Recommender, job: Job) -> Iterator[tuple[Ids, list[Any]]]:
+    """All ids of users and of items.
+
+    Raises:
+        ConfigError: if there are users, and the model knows nobody.
+    """
+    items = [*job.asked.exclude, *(job.asked.candidates or ())]
     if job.are_known:
-        recommender.known_users().ids.numbers(job.people)
+        yield recommender.known_users().ids, list(job.people)
     else:
-        named += [item for history in job.people for item in history]
-    recommender.items.ids.numbers(named)
+        items += [item for history in job.people for item in history]
+    yield recommender.items.ids, items
 
 
 def rankings(recommender: Recommender, jobs: Sequence[Job]) -> list[list[Ranking]]:

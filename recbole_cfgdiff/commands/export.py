@@ -1,0 +1,28 @@
+"""``export``: a trained model as a folder, to be used without RecBole and the data set."""
+
+from __future__ import annotations
+
+import argparse
+
+from recbole_cfgdiff.commands.arguments import no_further_options, path
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.recommender import Recommender
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the command."""
+    parser.add_argument("--checkpoint", "--model", type=path, help="a run's folder (saved/RUN)")
+    parser.add_argument("--output", type=path, help="the folder to make")
+    parser.add_argument("--without-histories", action="store_true", help="leave out what the known users have")
+
+
+def call(known: argparse.Namespace, rest: list[str]) -> None:
+    """Write the folder."""
+    no_further_options(rest)
+    for name, example in (("checkpoint", "saved/RUN"), ("output", "my-model")):
+        if getattr(known, name) is None:
+            raise ConfigError(f"{name}: none given; add --{name}={example}")
+    if known.output.exists():
+        raise ConfigError(f"output: {known.output} exists already; choose another name, or remove it")
+    Recommender.load(known.checkpoint).save_pretrained(known.output, not known.without_histories)
+    print(f"model: {known.output}; its card, to be completed, is {known.output / 'README.md'}")
