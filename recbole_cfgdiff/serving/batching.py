@@ -73,7 +73,7 @@ class Batcher:
                         if not each.answer.done():
                             each.answer.set_exception(error)
                     continue
-                for each, answer in zip(batch, answers):
+                for each, answer in zip(batch, answers, strict=True):
                     if not each.answer.done():
                         each.answer.set_result(answer)
 

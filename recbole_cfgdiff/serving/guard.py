@@ -78,7 +78,8 @@ class Guard:
 
 def _name(host: str) -> str:
     """The name of a host, without its port."""
-    return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    name, _, port = host.lower().rpartition(":")
+    return name if port.isdecimal() else host.lower()
 
 
 class Counted:
