@@ -1,6 +1,7 @@
 """Own model: a variant with a hyperparameter of its own, which guides by the latest items only.
 
     python examples/own_model.py
+    python -m recbole_cfgdiff run --plugins=examples/own_model.py --model=LatestCFGDiffRec --dataset=ml-100k
 
 ``tests/contract.py`` tells whether a model keeps what ours keep: ``check_model("LatestCFGDiffRec", "ml-100k")``.
 """

@@ -14,6 +14,7 @@ from recbole.utils import init_seed
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
+from recbole_cfgdiff.overlay.plugins import check_found_by_name
 from recbole_cfgdiff.overlay.trainer import run_dir_of
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read
 from recbole_cfgdiff.runs.prepare import configure, load_data, load_trained, make_trainer, open_log, prepare_config
@@ -61,6 +62,8 @@ def run(
     if not is_alone and not torch.cuda.is_available():
         raise ConfigError(f"nproc {nproc}: RecBole trains in several processes on CUDA only, and there is none here")
     config = configure(model, dataset, config_file_list, options)
+    if saved:
+        check_found_by_name(config.model_class)
     run_dir = run_dir_of(config)
     # The first machine's process has the folder for those of all machines.
     with own_folder(run_dir, config) if saved and group_offset == 0 else nullcontext():

@@ -23,6 +23,7 @@ from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.quick_start import load_data_and_model, run
 from recbole_cfgdiff.reporting.outputs import OutputFolder
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.spec import make_runs
 from recbole_cfgdiff.runs.sweep import parse_scales
 from recbole_cfgdiff.tuning import tune as tune_module
@@ -365,7 +366,8 @@ def test_a_worker_that_dies_leaves_a_record(tiny, monkeypatch):
     monkeypatch.setattr(pool.sys, "executable", "/bin/false")
     (made,) = make_runs(parse_variants("Pop"), ["tiny"], 1)
     lines = []
-    pool.run_missing([made], Path("out"), 1, lines.append)
+    Path("out").mkdir()
+    pool.run_missing([made], Path("out"), 1, lines.append, DataSets())
     record = json.loads((made.folder(Path("out")) / "record.json").read_text())
     assert record["status"] == "failed" and "status 1" in record["error"]
     assert "failed" in lines[1]

@@ -45,6 +45,12 @@ def test_the_command_without_recbole_says_how_to_install_it():
     assert outcome.stderr == f"error: RecBole is missing: {INSTALL}\n"
 
 
+@pytest.mark.parametrize(("option", "told"), [("--help", "COMMAND"), ("--version", "recbole-cfgdiff ")])
+def test_the_list_of_commands_and_the_version_need_no_recbole(option, told):
+    outcome = python(HIDDEN + RUN.replace('"run", "--model=Pop"', f'"{option}"'))
+    assert outcome.returncode == 0 and told in outcome.stdout
+
+
 def test_the_command_with_another_recbole_says_how_to_install_the_right_one(older_recbole):
     outcome = python(RUN, older_recbole)
     assert outcome.returncode == 2

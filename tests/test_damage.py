@@ -19,6 +19,7 @@ from recbole_cfgdiff.files import write_json
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.reporting.outputs import OutputFolder
 from recbole_cfgdiff.runs import pool
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.pool import record_or_none
 from recbole_cfgdiff.runs.records import write_record
 from recbole_cfgdiff.runs.spec import CURVE, RECORD, SPEC, SWEEP, TEST, make_folder, make_runs, read_spec
@@ -268,7 +269,7 @@ def test_what_a_worker_tells_is_said(interrupted):
     path = run.folder(output) / "checkpoint" / "last.pth"
     path.write_bytes(path.read_bytes()[:1000])
     lines = []
-    pool.run_missing([run], output, 1, lines.append)
+    pool.run_missing([run], output, 1, lines.append, DataSets())
     (told,) = (line for line in lines if "starts again" in line)
     assert told.startswith(f"DiffRec on tiny, seed 2020: checkpoint {path}")
     assert lines[-1].startswith("[1/1] DiffRec on tiny, seed 2020: ended")

@@ -33,9 +33,9 @@ class CallsRecBole(BPR):
 
 @pytest.mark.parametrize(("model", "error"), [(CallsTorch, TypeError), (CallsRecBole, UnboundLocalError)])
 def test_a_mistake_in_a_model_of_ones_own_keeps_its_traceback(model, error, tiny, cli, monkeypatch):
-    monkeypatch.setitem(MODELS, "Mine", model)
+    monkeypatch.setitem(MODELS, model.__name__, model)
     with pytest.raises(error) as raised:
-        cli("--model=Mine", "--dataset=tiny", "--state=ERROR")
+        cli(f"--model={model.__name__}", "--dataset=tiny", "--state=ERROR")
     assert any(Path(entry.path) == Path(__file__) for entry in raised.traceback)
 
 
@@ -67,6 +67,15 @@ def test_a_failing_run_of_an_experiment_tells_where_its_traceback_is(tiny, capfd
     assert "activation_layer" in json.loads((Path("out") / folder / "record.json").read_text())["traceback"]
 
 
+def test_a_run_that_fails_by_a_known_error_has_its_traceback_in_its_log(tiny, capfd):
+    arguments = ["--models=DiffRec", "--dataset=tiny", "--seeds=1", "--output=out", "--dims_dnn=[1000000000000]"]
+    assert command_line.main(["compare", *arguments]) == 1
+    folder = Path("out/runs/tiny/DiffRec/2020")
+    record = json.loads((folder / "record.json").read_text())
+    assert "there is not enough memory" in record["error"] and "traceback" not in record
+    assert (folder / "log.txt").read_text().count("Traceback") >= 1 and "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_a_checkpoint_of_recboles_is_told_apart(protocol, tiny, cli, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["recbole"])
@@ -91,6 +100,22 @@ def test_options_of_commands_have_hyphens_and_are_taken_with_underscores(tiny, c
             command_line.main([command, "--help"])
         told = [word for word in capfd.readouterr().out.split() if word.startswith("--")]
         assert "--debug" in told and not [word for word in told if "_" in word.partition("=")[0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tune", "--max-evals=4", "--max_evals=5"], "--max_evals is given twice: 4 and 5"),
+        (["compare", "--seeds=1", "--seeds=1", "--seeds", "2"], "--seeds is given twice: 1 and 2"),
+        (["run", "--model=Pop", "-m", "EASE"], "-m is given twice: Pop and EASE"),
+        (["run", "--debug=True"], "--debug takes no value; write --debug alone"),
+        (["convert", "csv", "a.csv", "--name=a", "--skip_bad_lines=False"], "--skip_bad_lines takes no value"),
+    ],
+)
+def test_an_option_has_one_value_and_a_flag_none(arguments, told, capfd):
+    assert command_line.main(arguments) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"error: {told}") and len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("option", ["--dims_dnn=[1000000000000]", "--embedding_size=3000000000000000000"])

@@ -407,3 +407,12 @@ def test_an_option_of_another_model_is_read_where_it_is_its_default(tiny, cli):
 def test_hyperparameters_of_recboles_models_are_of_their_kind(model, option, message, tiny, cli):
     outcome = cli(f"--model={model}", f"--dataset={tiny}", f"--{option}")
     assert outcome.status == 2 and f"error: {message}" in outcome.err
+
+
+def test_a_checkpoint_of_recboles_diffrec_may_hold_options_of_ours_that_it_once_had(tiny):
+    folder = trained("RecBoleDiffRec", tiny)
+    changed(folder, lambda state: state["options"].update(sampler="ddpm", input_scale=1.0, torch_compile=False))
+    config = load_data_and_model(folder)[0]
+    assert "sampler" not in config.options and config["train_batch_size"] == 400
+    changed(folder, lambda state: state["options"].update(guidance_scale=1.0))
+    refuses(folder, "refused, it sets guidance_scale")

@@ -235,3 +235,13 @@ def test_the_page_of_options_is_up_to_date():
     docs = PACKAGE_ROOT.parent / "docs"
     written = runpy.run_path(str(docs / "options.py"))["page"]()
     assert (docs / "options.md").read_text(encoding="utf-8") == written, "run python docs/options.py"
+
+
+@pytest.mark.parametrize("model", ["RecBoleDiffRec", "LDiffRec"])
+def test_recboles_diffrec_has_our_settings_and_no_option_that_it_never_reads(model):
+    config = Config(model, "ml-100k", config_dict={"sampler": "ddim", "input_scale": "auto", "dropout_prob": 0.1})
+    assert config.unread_options == ["dropout_prob", "input_scale", "sampler"]
+    settings = ("train_batch_size", "train_neg_sample_args", "norm", "dims_dnn", "noise_scale")
+    of_ours = Config("DiffRec", "ml-100k")
+    scale = 0.1 if model == "LDiffRec" else 0.001  # as RecBole's file says
+    assert [config[name] for name in settings] == [*(of_ours[name] for name in settings[:-1]), scale]

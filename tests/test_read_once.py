@@ -118,7 +118,7 @@ def kept(tiny):
     data_sets = DataSets()
     data_sets.check(Config("Pop", tiny))
     Path("out").mkdir()
-    with data_sets.kept(Path("out")):
+    with data_sets.kept(Path("out"), ["tiny"]):
         yield Path("out/data-read-once/tiny")
     assert not list(Path("out").iterdir())
 
@@ -221,3 +221,16 @@ def test_a_folder_of_that_name_from_elsewhere_is_replaced(tiny, capfd):
     Path("out/runs/tiny/Pop/1/spec.json").write_text("{}")
     assert cli.main(["compare", "--models=Pop", "--dataset=tiny", "--seeds=1", "--output=out"]) == 0
     assert not Path("out/data-read-once").exists() and Path("out/data/tiny/tiny.inter").exists()
+
+
+def test_what_no_run_is_to_be_done_on_is_not_kept(tiny, monkeypatch):
+    saved = []
+    monkeypatch.setattr(atomic_data, "save", lambda data, folder: saved.append(folder.name))
+    command = ["compare", "--models=Pop", "--dataset=tiny", "--seeds=1", "--output=out"]
+    assert [cli.main(command), cli.main(command)] == [0, 0] and saved == ["tiny"]
+    data_sets = DataSets()
+    data_sets.check(Config("Pop", tiny))
+    Path("out/data-read-once").mkdir()  # of a process that was killed
+    with data_sets.kept(Path("out"), []):
+        assert saved == ["tiny"]
+    assert not Path("out/data-read-once").exists()

@@ -11,9 +11,42 @@ from typing import Any
 from recbole_cfgdiff.errors import ConfigError, nearest
 
 
+class _Once(argparse.Action):
+    """Stores a value; two of them are the error that they are in ``parse_options``."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        before = parser.given.setdefault(self.dest, values)
+        if before != values:
+            raise ConfigError(f"{option_string} is given twice: {before} and {values}")
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """Options of a command have hyphens, as ``--max-evals``; with underscores, as RecBole writes its keys, they are
-    taken too, and not shown."""
+    taken too, and not shown.
+
+    Attributes:
+        given: values by name of what was given.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.given: dict[str, Any] = {}
+        super().__init__(**settings)
+        self.register("action", None, _Once)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's.
+
+        Raises:
+            ConfigError: on two values for an option, or one for an option that takes none.
+        """
+        flags = {name for action in self._actions if action.nargs == 0 for name in action.option_strings}
+        for name, equals, _ in (argument.partition("=") for argument in args):
+            if equals and name in flags:
+                raise ConfigError(f"{name} takes no value; write {name} alone, or leave it out")
+        return super().parse_known_args(args, namespace)
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         action = super().add_argument(*names, **settings)
@@ -32,6 +65,25 @@ def path(text: str) -> Path:
 def add_config_files(parser: argparse.ArgumentParser) -> None:
     """``--config-files``, of the commands that train."""
     parser.add_argument("--config-files", default="", help='YAML files: "a.yaml b.yaml"')
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """``--plugins``, of the commands that load a trained model; to others it is an option as any."""
+    parser.add_argument("--plugins", help="of a model of your own: the file that registers it, such as my_model.py")
+
+
+def import_given_plugins(known: argparse.Namespace) -> None:
+    """Import what ``add_plugins`` took.
+
+    Raises:
+        ConfigError: as ``overlay.plugins.import_plugins``.
+    """
+    if known.plugins:
+        # Need RecBole, which an exported model does not.
+        from recbole_cfgdiff.overlay.config import parse_literal
+        from recbole_cfgdiff.overlay.plugins import import_plugins
+
+        import_plugins(parse_literal(known.plugins))
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser, seeds: int) -> None:

@@ -65,7 +65,9 @@ def _call(name: str, program: str, arguments: list[str]) -> int:
         # Imports, which take seconds, come before signals are raised: some take what is raised for a missing package.
         command = import_module(f"recbole_cfgdiff.commands.{name}")
         command.add_arguments(parser)
-        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.add_argument(
+            "--debug", action="store_true", help="show the traceback of an error; a run's is in its log.txt"
+        )
         known, rest = parser.parse_known_args(arguments)
         with interrupts.raised(), _threads_leave_refusals_to_the_main_one():
             _check_arguments(known)

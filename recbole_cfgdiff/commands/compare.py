@@ -17,6 +17,7 @@ from recbole_cfgdiff.commands.arguments import (
 )
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.names import check_name
+from recbole_cfgdiff.overlay.plugins import without_plugins
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.reporting.outputs import OutputFolder, Results
 from recbole_cfgdiff.reporting.report import Section, notes, report
@@ -115,7 +116,7 @@ def compare(
     identity = {
         "command": "compare",
         "datasets": names,
-        "options": options,
+        "options": without_plugins(options),
         "guidance_scales": list(guidance_scales),
         "tune_budget": tune_budget,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
@@ -126,8 +127,7 @@ def compare(
             for name in names:
                 tuned = _tuned(variants, name, output, tune_budget, config_files, options, data_sets, say)
                 runs += make_runs(tuned, [name], n_seeds, config_files, options, guidance_scales, data_sets)
-        with data_sets.kept(output):
-            run_missing(runs, output, jobs, say)
+        run_missing(runs, output, jobs, say, data_sets)
         results, sections = report(f"Comparison on {', '.join(names)}", runs, output)
     _say_report(results, sections, output, say)
     failed = int((results.table["status"] == "failed").sum())

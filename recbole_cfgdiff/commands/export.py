@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recbole_cfgdiff.commands.arguments import no_further_options, path
+from recbole_cfgdiff.commands.arguments import add_plugins, import_given_plugins, no_further_options, path
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
 
@@ -12,6 +12,7 @@ from recbole_cfgdiff.recommender import Recommender
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of the command."""
     parser.add_argument("--checkpoint", "--model", type=path, help="a run's folder (saved/RUN)")
+    add_plugins(parser)
     parser.add_argument("--output", type=path, help="the folder to make")
     parser.add_argument("--without-histories", action="store_true", help="leave out what the known users have")
 
@@ -24,5 +25,6 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
             raise ConfigError(f"{name}: none given; add --{name}={example}")
     if known.output.exists():
         raise ConfigError(f"output: {known.output} exists already; choose another name, or remove it")
+    import_given_plugins(known)
     Recommender.load(known.checkpoint).save_pretrained(known.output, not known.without_histories)
     print(f"model: {known.output}; its card, to be completed, is {known.output / 'README.md'}")

@@ -10,7 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 from tqdm import tqdm
 
-from recbole_cfgdiff.commands.arguments import no_further_options, path
+from recbole_cfgdiff.commands.arguments import add_plugins, import_given_plugins, no_further_options, path
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.recommender.reading import read_histories, read_ids
@@ -25,6 +25,7 @@ _NEW = "new"  # the label of somebody who is given by a history
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of the command."""
     parser.add_argument("--checkpoint", "--model", type=path, help="a run's folder (saved/RUN), or an exported model")
+    add_plugins(parser)
     whom = parser.add_argument_group("for whom, one of these; ids as in the data")
     whom.add_argument("--users", help="known users: 1,2,3")
     whom.add_argument("--users-file", type=path, help="known users: a line each, or column user of a .csv or .parquet")
@@ -56,6 +57,7 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
     if known.output is not None:
         check_ending(known.output)
     asked = _asked_for(known)
+    import_given_plugins(known)
     recommender = Recommender.load(known.checkpoint)
     labels, lists = _lists(recommender, known, asked)
     if known.output is None and len(labels) > _SHOWN:

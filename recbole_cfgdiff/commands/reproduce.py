@@ -148,8 +148,7 @@ def reproduce(
     runs = plan(setting, n_seeds, options or {}, data_sets)
     identity = {"command": "reproduce", "table": table, "setting": setting, "options": options or {}}
     with OutputFolder(output, identity):
-        with data_sets.kept(output):
-            run_missing(runs, output, jobs, say)
+        run_missing(runs, output, jobs, say, data_sets)
         results, _ = report(f"The paper's table {table}, {setting}", runs, output)
         failed = results.table[results.table["status"] == "failed"]
         if len(failed):

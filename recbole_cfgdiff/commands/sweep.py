@@ -6,7 +6,7 @@ import argparse
 
 from tabulate import tabulate
 
-from recbole_cfgdiff.commands.arguments import further_options, path
+from recbole_cfgdiff.commands.arguments import add_plugins, further_options, import_given_plugins, path
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import remove_left_overs
 from recbole_cfgdiff.reporting.outputs import check_output, told_if_not_written
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of the command."""
     parser.add_argument("--checkpoint", type=path, help="a run's folder, also of one of compare, or its best.pth")
     parser.add_argument("--guidance-scales", default="0,0.25,0.5,0.75,1,1.5,2,3,4", help="(%(default)s)")
+    add_plugins(parser)
     parser.add_argument("--output", type=path, help="folder for sweep.csv and figures")
 
 
@@ -25,6 +26,7 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
     """Evaluate at each scale, print the table, and write it with its figures where there is an output."""
     if unknown := [*further_options(known, rest, "checkpoint")]:
         raise ConfigError(f"sweep does not know --{unknown[0]}")
+    import_given_plugins(known)
     if known.output:
         check_output(known.output)
         with told_if_not_written(known.output, ConfigError):

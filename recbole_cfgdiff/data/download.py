@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from recbole_cfgdiff.data.convert.convert import convert
 from recbole_cfgdiff.data.convert.sources import Reading, open_source
-from recbole_cfgdiff.data.convert.sources.archives import TextFile, find_files, opened, told_where
+from recbole_cfgdiff.data.convert.sources.archives import TextFile, opened, told_where
+from recbole_cfgdiff.data.convert.sources.input_files import find_files
 from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.files import folder_in_one_piece, remove_left_overs, scratch_folder
 from recbole_cfgdiff.names import check_name

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_cfgdiff.data.atomic import AtomicFile, read_file
+from recbole_cfgdiff.data.atomic_file import AtomicFile, read_file
 from recbole_cfgdiff.data.atomic_rows import Texts
 
 

@@ -24,6 +24,7 @@ from recbole_cfgdiff.overlay.hyperparameters import check_hyperparameters, defau
 from recbole_cfgdiff.overlay.option_names import check_option_names
 from recbole_cfgdiff.overlay.option_rules import check_options
 from recbole_cfgdiff.overlay.options import Group, names_of
+from recbole_cfgdiff.overlay.plugins import import_plugins
 from recbole_cfgdiff.overlay.yaml_files import read_yaml
 from recbole_cfgdiff.properties import PROPERTIES, RECBOLE_PROPERTIES, find_config_file
 
@@ -51,7 +52,7 @@ def resolve_model(name: str) -> type:
             raise ConfigError(f"model {name}: RecBole needs another package for it: {error}") from error
         similar = nearest(name, names, count=3)
         hint = f"; nearest: {', '.join(similar)}" if similar else ""
-        advice = "a model of your own has to be in recbole_cfgdiff.model.MODELS of the process that asks for it"
+        advice = "a model of your own needs the file that registers it: --plugins=FILE.py, or import it in Python"
         raise ConfigError(f"unknown model {name}{hint}; {advice}") from error
 
 
@@ -109,6 +110,7 @@ class Config(recbole.config.Config):
         return options
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
+        import_plugins(self.external_config_dict.get("plugins"))
         model = model or self._given("model")
         model_class = model if inspect.isclass(model) else resolve_model(str(model))
         dataset = str(dataset or self._given("dataset"))

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recbole.model.general_recommender.diffrec import DiffRec as RecBolesDiffRec
+
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model import DiffRec
 from recbole_cfgdiff.overlay.hyperparameters import all_hyperparameter_names, hyperparameter_names
 from recbole_cfgdiff.overlay.options import IN_A_CHECKPOINT, IN_A_DATA_FOLDER, PASSED_OVER_IN_A_CHECKPOINT
 
@@ -43,14 +46,20 @@ def options_of_checkpoint(options: Mapping[str, Any], model_class: type, path: P
         ConfigError: on an option that a checkpoint may not set, with its name, or a size that its weights can't have.
     """
     where = f"checkpoint {path}"
-    kept = {name: value for name, value in options.items() if name not in PASSED_OVER_IN_A_CHECKPOINT}
     of_model = hyperparameter_names(model_class)
+    passed_over = {*PASSED_OVER_IN_A_CHECKPOINT, *(_once_options_of(model_class) - of_model)}
+    kept = {name: value for name, value in options.items() if name not in passed_over}
     _check(kept, {*IN_A_CHECKPOINT, *of_model}, where)
     for name in of_model & set(kept) | {"MAX_ITEM_LIST_LENGTH"} & set(kept):
         numbers = kept[name] if isinstance(kept[name], list) else [kept[name]]
         if any(isinstance(number, int) and number > max(_LARGEST, path.stat().st_size) for number in numbers):
             raise ConfigError(f"{where}: refused, its {name} is {kept[name]}, more than it has bytes")
     return kept
+
+
+def _once_options_of(model_class: type) -> set[str]:
+    """What checkpoints of RecBole's DiffRec may hold and it never read, of when it had the options of ours."""
+    return hyperparameter_names(DiffRec) if issubclass(model_class, RecBolesDiffRec) else set()
 
 
 def _check(options: Mapping[str, Any], allowed: set[str], where: str) -> None:

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from recbole.model.general_recommender.diffrec import DiffRec as RecBolesDiffRec
+
 from recbole_cfgdiff.model import MODELS
 from recbole_cfgdiff.options import ANYTHING, TEXT, Flag, Kind, Number, OrNone, Sizes, refused
 from recbole_cfgdiff.overlay.options import OPTIONS
@@ -85,7 +87,8 @@ def model_files(model_class: type) -> list[Path]:
 
 
 def _file(folder: Path, model_class: type) -> Path:
-    return folder / "model" / f"{model_class.__name__}.yaml"
+    is_recboles = folder is PROPERTIES and model_class is RecBolesDiffRec  # of which ours has the name
+    return folder / "model" / f"{'RecBole' if is_recboles else ''}{model_class.__name__}.yaml"
 
 
 def _content(folder: Path, model_class: type) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.overlay.hyperparameters import all_hyperparameter_names, hyperparameter_names
 from recbole_cfgdiff.overlay.options import OPTIONS
+from recbole_cfgdiff.overlay.plugins import is_own
 
 _EVAL_ARGS = {"split", "group_by", "order", "mode"}
 
@@ -42,7 +43,7 @@ def is_option(name: str) -> bool:
 
 def _where_to_declare(model_class: type) -> str:
     """What is left to do for an option that a model of one's own reads."""
-    if model_class.__module__.partition(".")[0] in ("recbole", "recbole_cfgdiff"):
+    if not is_own(model_class):
         return ""
     return f"; an option of your own stands in {model_class.__name__}.hyperparameters_class (examples/own_model.py)"
 

@@ -52,6 +52,7 @@ class Group(Enum):
     KEPT = "Data sets that are kept"
     COMMAND = "What the command line reads itself"
     PROCESSES = "Several processes"
+    CODE = "Code of your own"
     DERIVED = "Derived: to be read, not to be given"
 
 
@@ -278,6 +279,14 @@ _TABLE: dict[Group, tuple[Option, ...]] = {
         Option("offset", ANYTHING, "RecBole's name for it."),
         Option("local_rank", ANYTHING, "Rank on this machine."),
     ),
+    Group.CODE: (
+        Option(
+            "plugins",
+            OrNone(Form("such as my_model.py, or a list of them", _is_text_or_list)),
+            "Files (`.py`) or modules to import, which register models, guidance encoders or samplers.",
+            _OURS,
+        ),
+    ),
     Group.DERIVED: (
         Option("MODEL_TYPE", ANYTHING, "From `model`."),
         Option("MODEL_INPUT_TYPE", ANYTHING, "From `model`."),
@@ -317,11 +326,11 @@ ROWS = names_of(*_DESCRIBE_THE_ROWS)
 ROWS_AND_SPLIT = names_of(*_DESCRIBE_THE_SPLIT, Group.SEED)
 IN_A_DATA_FOLDER = names_of(*_IN_A_DATA_FOLDER)
 IN_A_CHECKPOINT = names_of(*_IN_A_DATA_FOLDER, Group.SEED, Group.RUN, Group.MACHINE)
-# A checkpoint's place is where it is found; wandb sends all options to its server, for which the user has to ask each
-# time; the others are of the run that wrote it, and over.
-PASSED_OVER_IN_A_CHECKPOINT = names_of(Group.OUTPUT, Group.KEPT)
+# A checkpoint's place is where it is found; wandb sends all options to its server, and plugins run as code, for which
+# the user has to ask each time; the others are of the run that wrote it, and over.
+PASSED_OVER_IN_A_CHECKPOINT = names_of(Group.OUTPUT, Group.KEPT, Group.CODE)
 SAME_FOR_ALL_MODELS = names_of(*_SAME_FOR_ALL_MODELS)  # of an experiment: a difference would be taken for the models'
 FIXED_AT_RESUME = names_of(*_SAME_FOR_ALL_MODELS, Group.COLUMNS, Group.MASK, Group.SEED)
 HYPERPARAMETERS = names_of(Group.TRAINING)
 # Where and how a run is made; its results do not depend on them, but by rounding.
-SURROUNDINGS = frozenset(names_of(Group.SEED, Group.MACHINE, Group.OUTPUT))
+SURROUNDINGS = frozenset(names_of(Group.SEED, Group.MACHINE, Group.OUTPUT, Group.CODE))

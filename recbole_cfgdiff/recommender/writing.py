@@ -54,7 +54,8 @@ def check_ending(path: Path) -> None:
 
 
 def _write_parquet(tables: Iterable[pd.DataFrame], path: Path) -> None:
-    writer, waiting, n_waiting = None, [], 0
+    writer, n_waiting = None, 0
+    waiting: list[pa.Table] = []
 
     def flush() -> None:
         nonlocal writer, n_waiting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,8 +31,12 @@ class DataSets:
         return self._read[name].hash
 
     @contextmanager
-    def kept(self, output: Path) -> Iterator[None]:
+    def kept(self, output: Path, names: Collection[str]) -> Iterator[None]:
         """For as long as runs are done: what was read, in the experiment's folder, for their processes.
+
+        Args:
+            output: that folder.
+            names: of the data sets that runs are to be done on.
 
         Raises:
             OSError: if it can't be written.
@@ -41,8 +45,8 @@ class DataSets:
         remove(folder)  # of a process that was killed
         try:
             with folder_in_one_piece(folder) as unfinished:
-                for name, data in self._read.items():
-                    atomic_data.save(data, unfinished / name)
+                for name in self._read.keys() & names:
+                    atomic_data.save(self._read[name], unfinished / name)
             yield
         finally:
             remove(folder)

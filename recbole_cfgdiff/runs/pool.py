@@ -12,6 +12,7 @@ from typing import Any
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import read_json, remove_left_overs
+from recbole_cfgdiff.runs.data_sets import DataSets
 from recbole_cfgdiff.runs.progress import Epochs, Progress, duration
 from recbole_cfgdiff.runs.records import Damaged, read_record, write_record
 from recbole_cfgdiff.runs.spec import CHECKPOINTS, LOG, PROGRESS, Run, Told, make_folder
@@ -21,7 +22,9 @@ _POLL_SECONDS = 0.1
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[str], None]) -> None:
+def run_missing(
+    runs: Sequence[Run], output: Path, jobs: int, report: Callable[[str], None], data_sets: DataSets
+) -> None:
     """Do what is not done: runs without a record, with a damaged one, and failed ones again.
 
     Args:
@@ -29,6 +32,7 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
         output: folder of the experiment.
         jobs: runs at a time; the processor's cores are divided among them.
         report: called with a line for each run that ends, and now and then between.
+        data_sets: what was read of the runs' data sets.
 
     Raises:
         ConfigError: if a run was done with other options.
@@ -43,21 +47,22 @@ def run_missing(runs: Sequence[Run], output: Path, jobs: int, report: Callable[[
     report(f"{len(runs)} runs, {jobs} at a time" + (f"; {done} are there already" if done else ""))
     waiting.reverse()
     active: list[_Worker] = []
-    try:
-        while waiting or active:
-            while waiting and len(active) < jobs:
-                run = waiting.pop()
-                progress.start(str(run), kind_of(run))
-                active.append(_Worker(run, output, max(1, available_cores() // jobs), report))
-            time.sleep(_POLL_SECONDS)
-            for worker in [worker for worker in active if worker.has_ended()]:
-                active.remove(worker)
-                done += 1
-                report(f"[{done}/{len(runs)}] {_outcome(worker.run, worker.record(), progress)}")
-            watch(progress, active)
-    finally:
-        for worker in active:
-            worker.stop()
+    with data_sets.kept(output, {run.dataset for run in waiting}):
+        try:
+            while waiting or active:
+                while waiting and len(active) < jobs:
+                    run = waiting.pop()
+                    progress.start(str(run), kind_of(run))
+                    active.append(_Worker(run, output, max(1, available_cores() // jobs), report))
+                time.sleep(_POLL_SECONDS)
+                for worker in [worker for worker in active if worker.has_ended()]:
+                    active.remove(worker)
+                    done += 1
+                    report(f"[{done}/{len(runs)}] {_outcome(worker.run, worker.record(), progress)}")
+                watch(progress, active)
+        finally:
+            for worker in active:
+                worker.stop()
 
 
 def kind_of(run: Run) -> str:
@@ -144,8 +149,10 @@ def available_cores() -> int:
 
 
 def search_path() -> str:
-    """``PYTHONPATH`` of processes that import this package."""
-    return os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
+    """``PYTHONPATH`` of processes that import this package, and plugins from where this one can: from its working
+    directory too, if it was started by ``python -m``."""
+    here = [folder for folder in (os.getcwd(),) if folder in map(os.path.abspath, sys.path)]
+    return os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"), *here)))
 
 
 class _Worker:

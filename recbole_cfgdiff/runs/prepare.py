@@ -24,6 +24,7 @@ from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
 from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
 from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
+from recbole_cfgdiff.overlay.plugins import import_plugins
 from recbole_cfgdiff.overlay.restoring import load_model_state
 from recbole_cfgdiff.overlay.trainer import get_trainer
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read
@@ -87,6 +88,7 @@ def configure(
         return config
     if config_file_list:
         raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
+    import_plugins(parse_literal(str(options.get("plugins"))))  # the checkpoint's model may be one of theirs
     path = checkpoint.find(str(resume), checkpoint.LAST)
     state = checkpoint.load(path)
     given_model = resolve_model(model).__name__ if model else None

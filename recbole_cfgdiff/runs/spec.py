@@ -22,6 +22,7 @@ from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
 from recbole_cfgdiff.overlay.options import HYPERPARAMETERS, OPTIONS, SAME_FOR_ALL_MODELS, SURROUNDINGS
+from recbole_cfgdiff.overlay.plugins import check_found_by_workers, found_from_elsewhere
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read, options_without_effect
 from recbole_cfgdiff.properties import find_config_file
 from recbole_cfgdiff.runs.data_sets import DataSets
@@ -172,6 +173,7 @@ def _check_fits_an_experiment(config: Config) -> None:
     if config["MODEL_TYPE"] is ModelType.SEQUENTIAL and not needs_sequences(config):
         raise ConfigError(f"model {config['model']}: RecBole tests sequential models on other rows than general ones")
     require_rankings(config)
+    check_found_by_workers(config)
 
 
 def _check_comparable(configs: dict[str, Config]) -> None:
@@ -197,6 +199,8 @@ def options_of(config: Config) -> dict[str, Any]:
     given for other models."""
     unread = options_without_effect(config)
     kept = {name: value for name, value in config.options.items() if name not in unread}
+    if "plugins" in kept:
+        kept["plugins"] = found_from_elsewhere(kept["plugins"])
     return {**kept, "data_path": str(Path(config.options["data_path"]).resolve())}
 
 

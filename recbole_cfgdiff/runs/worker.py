@@ -152,7 +152,7 @@ def attempt(
     say: Callable[[str], None] = print,
     data: AtomicData | None = None,
 ) -> dict[str, Any]:
-    """``train_and_test``, or the record of its failure, of a bug with ``traceback``."""
+    """``train_and_test``, or the record of its failure, of a bug with ``traceback``; that is printed in any case."""
     try:
         with run_folder(folder / CHECKPOINTS), reported_as_training_error("the same command goes on"):
             return train_and_test(run, folder, after_validation, say, data)
@@ -163,6 +163,7 @@ def attempt(
 
 
 def _failure(message: str, shows_where: bool) -> dict[str, Any]:
+    traceback.print_exc()
     record = {"status": "failed", "error": " ".join(message.splitlines())}
     return {**record, "traceback": traceback.format_exc()} if shows_where else record
 
@@ -321,7 +322,6 @@ def main(folder: Path, output: Path) -> int:
 
     record = provenance(run) | attempt(run, folder, tell, say, kept_data(output, run.dataset, say))
     if "traceback" in record:
-        print(record["traceback"])
         record["error"] += f"; the traceback is in {run.folder(Path()) / LOG}"
     write_record(folder, record)
     if record["status"] == "ended":

@@ -168,8 +168,6 @@ def _train(config: dict[str, Any], left: dict[int, _Files]) -> None:
         report({"status": "stopped", **told, **done})
 
     record = attempt(run, folder, report_validation)
-    if "traceback" in record:
-        print(record["traceback"])  # Ray shows it
     (folder / CHECKPOINTS / LAST).unlink(missing_ok=True)
     report({**record, "best_valid_score": record.get("valid_score", float("nan"))})
     shutil.rmtree(folder)

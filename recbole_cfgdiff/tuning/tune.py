@@ -15,6 +15,7 @@ from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
+from recbole_cfgdiff.overlay.plugins import check_found_by_workers, without_plugins
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
 from recbole_cfgdiff.reporting.outputs import OutputFolder
@@ -73,7 +74,7 @@ def tune(
     from recbole_cfgdiff.tuning.study import STUDY, Study  # needs Optuna, which not every command does
 
     identity = {**plan.identity, "tool": "optuna, ray" if cluster else "optuna"}
-    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity), data_sets.kept(output):
+    with connected(cluster) if cluster else nullcontext(), OutputFolder(output, identity):
         config = plan.config
         jobs = trials_at_a_time(cluster) if cluster else 1
         progress = Progress([f"{config['model']} on {config['dataset']}"] * plan.max_evals, jobs, say)
@@ -81,7 +82,10 @@ def tune(
         search = Study(output / STUDY, plan.space, plan.algorithm, config["seed"], bigger)
         table = TrialTable(output, metric, bigger, plan.max_evals, say, progress)
         do_trials = partial(do_by_ray, cluster=cluster) if cluster else do_in_turn
-        checkpoints = do_trials(search, plan.make_trial, table)
+        is_over = len(search.finished) >= plan.max_evals
+        # Ray's trials read the files themselves: they may be on other machines.
+        with data_sets.kept(output, [] if cluster or is_over else [config["dataset"]]):
+            checkpoints = do_trials(search, plan.make_trial, table)
         return _finish(table, checkpoints, plan.how + (" by Ray Tune" if cluster else ""), say)
 
 
@@ -135,6 +139,7 @@ def plan_search(
     common = _Common(model, dataset, list(config_files), options or {}, path)
     config = common.check(space)
     _check_validates(config)
+    check_found_by_workers(config)
     if max_evals is None:
         max_evals = n_combinations(space) if algorithm == "exhaustive" else 20
     data_hash = (data_sets or DataSets()).check(config)
@@ -145,7 +150,7 @@ def plan_search(
         "algo": algorithm,
         "max_evals": max_evals,
         "space": path.read_text(encoding="utf-8"),
-        "options": common.options,
+        "options": without_plugins(common.options),
         "data_hash": data_hash,
         "config_files": {name: find_config_file(name).read_text(encoding="utf-8") for name in config_files},
     }
@@ -172,6 +177,8 @@ class _Common(NamedTuple):
             ConfigError: on a value that can't be, or if what is searched is also given.
         """
         given = Config(self.model, self.dataset, self.config_files, self.options).external_config_dict
+        if "plugins" in space:
+            raise ConfigError(f"{self.params_file}: plugins are imported, not searched; give them as --plugins=FILE.py")
         if clashes := sorted(set(space) & set(given)):
             raise ConfigError(f"{self.params_file}: {', '.join(clashes)} is both searched and given")
         values = {name: boundary_values(parameter) for name, parameter in space.items()}

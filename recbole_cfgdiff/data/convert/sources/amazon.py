@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import (
     WHOLE,
     Interaction,
@@ -22,6 +22,7 @@ from recbole_cfgdiff.data.convert.sources.base import (
     stars_in,
 )
 from recbole_cfgdiff.data.convert.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import BadLine, Reading, csv_rows, first_lines, numbered_lines, parsed
 from recbole_cfgdiff.errors import ConfigError
 

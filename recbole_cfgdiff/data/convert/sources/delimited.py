@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import WHOLE, Clock, Interaction, Source, number_in, shown
+from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import BadLine, Reading, csv_rows, parsed, split_rows
 from recbole_cfgdiff.errors import ConfigError
 

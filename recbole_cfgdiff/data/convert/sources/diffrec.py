@@ -19,7 +19,6 @@ from numpy.lib import format as npy
 
 from recbole_cfgdiff.data.convert.sources.archives import (
     UNREADABLE,
-    Files,
     TextFile,
     check_packing,
     opened,
@@ -27,6 +26,7 @@ from recbole_cfgdiff.data.convert.sources.archives import (
     told_where,
 )
 from recbole_cfgdiff.data.convert.sources.base import Interaction, Source
+from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import Reading
 from recbole_cfgdiff.errors import ConfigError
 

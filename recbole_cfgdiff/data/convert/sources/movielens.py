@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import WHOLE, Clock, Features, Interaction, Source, shown, stars_in
 from recbole_cfgdiff.data.convert.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import (
     BadLine,
     NotText,

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import WHOLE, Interaction, Source, seconds_of_date, shown
+from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import BadLine, Reading, numbered_lines, parsed
 from recbole_cfgdiff.errors import ConfigError
 

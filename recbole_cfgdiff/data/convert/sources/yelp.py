@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recbole_cfgdiff.data.convert.sources.archives import Files, TextFile
+from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import (
     WHOLE,
     Features,
@@ -17,6 +17,7 @@ from recbole_cfgdiff.data.convert.sources.base import (
     shown,
     stars_in,
 )
+from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import BadLine, Reading, is_text, numbered_lines, parsed
 from recbole_cfgdiff.errors import ConfigError
 
