@@ -7,7 +7,7 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from recbole_cfgdiff.commands.arguments import no_further_options, path
+from recbole_cfgdiff.commands.arguments import add_plugins, import_given_plugins, no_further_options, path
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.serving.app import make_app
@@ -21,6 +21,7 @@ _MOST_TOKEN = 4096  # bytes of the file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of the command."""
     parser.add_argument("--model", "--checkpoint", type=path, help="an exported model, or a run's folder (saved/RUN)")
+    add_plugins(parser)
     parser.add_argument("--host", default="localhost", help="where to listen; 0.0.0.0: on all networks (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free (%(default)s)")
     parser.add_argument(
@@ -41,6 +42,7 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
         raise ConfigError("model: none given; add --model=FOLDER, of an exported model or of a run (saved/RUN)")
     limits = Limits(**{limit.name: getattr(known, f"max_{limit.name}") for limit in fields(Limits)})
     token = _token(known.token, known.token_file)
+    import_given_plugins(known)
     with listen(known.host, known.port) as listener:
         is_local = known.host in ("::1", *LOOPBACK)
         app = make_app(Recommender.load(known.model), limits, token, LOOPBACK if is_local and not token else None)
