@@ -432,7 +432,7 @@ def accepts(port):
     ("arguments", "told"),
     [
         ([], "model: none given"),
-        (["--model=nothing"], "nothing"),
+        (["--model=nothing", "--port=0"], "nothing"),
         (["--model=m", "--max-topk=0"], "--max-topk: expected at least 1, got 0"),
         (["--model=m", "--port=70000"], "port: expected a number from 0 to 65535"),
         (["--model=m", "--host=256.0.0.1"], "choose others by --host and --port"),
@@ -445,7 +445,7 @@ def accepts(port):
 )
 def test_a_mistake_is_one_line(arguments, told, tmp_path, capfd):
     (tmp_path / "t").write_text("secret")
-    assert main(["serve", "--port=0", *arguments]) == 2
+    assert main(["serve", *arguments]) == 2
     _, err = capfd.readouterr()
     assert told in err and len(err.splitlines()) == 1
 
