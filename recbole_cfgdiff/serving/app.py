@@ -6,8 +6,8 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from recbole_cfgdiff.serving.bodies import About, Health, Item, Problem, Recomme
 from recbole_cfgdiff.serving.guard import Counted, Guard
 from recbole_cfgdiff.serving.limits import Limits
 from recbole_cfgdiff.serving.metrics import Metrics
-from recbole_cfgdiff.serving.scoring import are_known, check_ids, rankings, titles
+from recbole_cfgdiff.serving.scoring import check_ids, knows_all, rankings, titles
 from recbole_cfgdiff.version import __version__
 
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -53,7 +53,26 @@ def make_app(
     limits = limits or Limits()
     metrics = Metrics()
     batcher = Batcher(partial(rankings, recommender), limits.queue, limits.batch, metrics)
+    told_by_openapi_json = [] if token is None else [Depends(HTTPBearer(auto_error=False))]  # ``Guard`` checks it
+    app = FastAPI(
+        title="recbole-cfgdiff",
+        version=__version__,
+        lifespan=_lifespan(recommender, batcher),
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        dependencies=told_by_openapi_json,
+        responses=_problems(422) if token is None else _problems(401, 422),
+    )
+    _add_routes(app, recommender, limits, metrics, batcher)
+    app.add_exception_handler(RequestValidationError, _tell_mistakes)
+    app.add_exception_handler(ConfigError, _tell)
+    app.add_middleware(Guard, most_bytes=limits.body, token=token, hosts=hosts)
+    paths = [*app.openapi()["paths"], "/", "/openapi.json"]
+    app.add_middleware(Counted, paths=paths, metrics=metrics)  # the last one is the first that a request meets
+    return app
 
+
+def _lifespan(recommender: Recommender, batcher: Batcher) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with recommender.source.fixed_weights():
@@ -63,24 +82,7 @@ def make_app(
             with suppress(asyncio.CancelledError):
                 await running
 
-    app = FastAPI(
-        title="recbole-cfgdiff",
-        version=__version__,
-        lifespan=lifespan,
-        docs_url=None,  # their pages load scripts from elsewhere
-        redoc_url=None,
-        dependencies=[]
-        if token is None
-        else [Depends(HTTPBearer(auto_error=False))],  # told by openapi.json; see Guard
-        responses=_problems(401, 422) if token else _problems(422),
-    )
-    _add_routes(app, recommender, limits, metrics, batcher)
-    app.add_exception_handler(RequestValidationError, _tell_mistakes)
-    app.add_exception_handler(ConfigError, _tell)
-    app.add_middleware(Guard, most_bytes=limits.body, token=token, hosts=hosts)
-    paths = [*app.openapi()["paths"], "/", "/openapi.json"]
-    app.add_middleware(Counted, paths=paths, metrics=metrics)  # the last one is the first that a request meets
-    return app
+    return lifespan
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -94,7 +96,7 @@ def _add_routes(app: FastAPI, recommender: Recommender, limits: Limits, metrics:
     async def recommend(wanted: Wanted) -> Response:
         """Lists of recommendations for known users, or for anybody with a history."""
         job = wanted.job(limits)
-        if not are_known(recommender, job):
+        if not knows_all(recommender, job):
             await to_thread.run_sync(check_ids, recommender, job, limiter=one_at_a_time)
         try:
             return JSONResponse({"recommendations": await batcher.rankings(job)})

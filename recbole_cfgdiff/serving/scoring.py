@@ -35,8 +35,8 @@ class Job:
         return self.asked.diversify is None and self.are_known == other.are_known and self.asked == other.asked
 
 
-def are_known(recommender: Recommender, job: Job) -> bool:
-    """Whether all ids are."""
+def knows_all(recommender: Recommender, job: Job) -> bool:
+    """Whether all ids of a job are known. Errors as of ``check_ids``, but for unknown ids."""
     return all(ids.are_known(named) for ids, named in _named(recommender, job))
 
 
@@ -44,18 +44,15 @@ def check_ids(recommender: Recommender, job: Job) -> None:
     """Refuse unknown ids, before a job joins others.
 
     Raises:
-        ConfigError: on an unknown one; it names the nearest, which takes a while of many.
+        ConfigError: on an unknown one, whose nearest is named, which takes a while of many items; or if there are
+            users, and the model knows nobody.
     """
     for ids, named in _named(recommender, job):
         ids.numbers(named)
 
 
 def _named(recommender: Recommender, job: Job) -> Iterator[tuple[Ids, list[Any]]]:
-    """All ids of users and of items.
-
-    Raises:
-        ConfigError: if there are users, and the model knows nobody.
-    """
+    """All ids of users and of items that a job names."""
     items = [*job.asked.exclude, *(job.asked.candidates or ())]
     if job.are_known:
         yield recommender.known_users().ids, list(job.people)
