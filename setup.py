@@ -9,5 +9,6 @@ setup(
         "recbole_cfgdiff": ["py.typed"],
         "recbole_cfgdiff._properties": ["*.yaml", "*/*.yaml", "*/*.csv", "*/*.hyper"],
         "recbole_cfgdiff.reporting": ["*.jinja"],
+        "recbole_cfgdiff.serving": ["*.html"],
     },
 )

@@ -32,6 +32,7 @@ COMMANDS = {
     "tune": "search hyperparameters, chosen by validation",
     "recommend": "lists by a trained model, for known users and new ones",
     "export": "a trained model as a folder that needs neither RecBole nor the data set",
+    "serve": "a trained model over HTTP, with a page to try it",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
@@ -39,16 +41,23 @@ class Catalogue:
         """Titles of items by their numbers, objects of the same shape; empty text where there is none."""
         if self.title is None:
             return np.full(numbers.shape, "", dtype=object)
-        titles = self.table[self.title].fillna("").astype(str).to_numpy(dtype=object)
-        return titles[numbers - 1]
+        return self._titles[numbers - 1]
+
+    @cached_property
+    def _titles(self) -> np.ndarray:
+        return self.table[self.title].fillna("").astype(str).to_numpy(dtype=object)
+
+    @cached_property
+    def _searched(self) -> pd.Series:
+        """What ``search`` looks at, of each item."""
+        return pd.Series(self._titles if self.title else self.ids.ids).str.casefold()
 
     def search(self, text: str, most: int) -> np.ndarray:
         """Numbers of the items whose title has a text in it, in any case, or whose id is it: those that begin with it
         first, then in the order of the items; at most ``most``."""
         wanted = text.casefold()
         everything = np.arange(1, len(self) + 1)
-        names = pd.Series(self.titles(everything) if self.title else self.ids.ids).str.casefold()
         is_id = self.ids.ids == text
-        hits = np.flatnonzero(names.str.contains(wanted, regex=False).to_numpy(dtype=bool) | is_id)
-        later = ~(names.str.startswith(wanted).to_numpy(dtype=bool) | is_id)[hits]
+        hits = np.flatnonzero(self._searched.str.contains(wanted, regex=False).to_numpy(dtype=bool) | is_id)
+        later = ~(self._searched.str.startswith(wanted).to_numpy(dtype=bool) | is_id)[hits]
         return everything[hits[np.argsort(later, kind="stable")]][:most]

@@ -40,10 +40,17 @@ class Ids:
             ConfigError: if there are unknown ones: how many, and for some of them the nearest known one.
         """
         wanted = np.array([str(each) for each in ids], dtype=object)
-        found = self._index.get_indexer(pd.Index(wanted, dtype=object))
+        found = self._places(wanted)
         if (found < 0).any():
             raise self._unknown(list(dict.fromkeys(wanted[found < 0])), len(set(wanted)))
         return found.astype(np.int64) + 1
+
+    def are_known(self, ids: Iterable[object]) -> bool:
+        """Whether ``numbers`` would be no error, which takes a while where it names the nearest of many ids."""
+        return bool((self._places(np.array([str(each) for each in ids], dtype=object)) >= 0).all())
+
+    def _places(self, wanted: np.ndarray) -> np.ndarray:
+        return self._index.get_indexer(pd.Index(wanted, dtype=object))
 
     def _unknown(self, unknown: Sequence[str], asked: int) -> ConfigError:
         told = []
