@@ -168,3 +168,12 @@ def test_what_such_models_do_not_have_is_refused(tiny, tmp_path):
     with pytest.raises(ConfigError, match="export: the scores of EASE need RecBole"):
         recommender.save_pretrained(tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize("model", ["EASE", "SASRec"])
+def test_trained_on_all_rows_it_knows_users_by_all_rows(model, tiny):
+    recommender, rows = Recommender.load(trained(model, fit="all")), rows_of()
+    known = recommender.recommend(users=list(rows.index), topk=40)
+    new = recommender.recommend(histories=list(rows), topk=40)
+    assert known["item"].tolist() == new["item"].tolist()
+    np.testing.assert_allclose(known["score"], new["score"], rtol=1e-5, atol=1e-5)
