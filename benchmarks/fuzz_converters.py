@@ -170,6 +170,12 @@ def _delimited(delimiter: str, *options: str, quoting: int = csv.QUOTE_MINIMAL) 
     return make
 
 
+def _with_items(rows: list[Row]) -> Input:
+    made = _delimited(",", "--items=items.csv")(rows)
+    table = _table([["what", "title", "year", "kind"], *([item, "One, two", 1990, "a"] for item in _items(rows))])
+    return made._replace(files={**made.files, "items.csv": table})
+
+
 def _headerless(rows: list[Row]) -> Input:
     columns = ["--user-col=1", "--item-col=2", "--rating-col=3", "--time-col=4", "--no-header", "--delimiter=tab"]
     return Input(["csv", *columns], {"log.tsv": _joined(rows, "\t")})
@@ -204,6 +210,8 @@ LAYOUTS: dict[str, Callable[[list[Row]], Input]] = {
     "diffrec": _diffrec,
     "comma": _delimited(","),
     "semicolon, quotes": _delimited(";", quoting=csv.QUOTE_ALL),
+    "titles": _delimited(",", "--title-col=title"),
+    "items": _with_items,
     "tab": _delimited("\t"),
     "tab, quotes": _delimited("\t", "--quotes=double", quoting=csv.QUOTE_NONNUMERIC),
     "headerless": _headerless,
@@ -309,7 +317,13 @@ class _Outcome(NamedTuple):
     files: dict[str, bytes]
 
 
+def _needs_files_beside(made: Input) -> bool:
+    return "--items=items.csv" in made.arguments
+
+
 def _convert(arguments: list[str], source: Path, output: Path) -> _Outcome:
+    beside = next(source.parent.glob("items.csv*"), "")
+    arguments = [f"--items={beside}" if argument == "--items=items.csv" else argument for argument in arguments]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(["convert", arguments[0], str(source), *arguments[1:], "--name=made", f"--output={output}"])
@@ -370,7 +384,7 @@ def check(seed: int, folder: Path) -> str | None:
 
 def _check_stream(rng: random.Random, made: Input, before: dict[str, bytes], folder: Path) -> str | None:
     """A compressed stream that is damaged is refused or has the undamaged one's data."""
-    container = rng.choice(list(CHECKED))
+    container = "gz" if _needs_files_beside(made) else rng.choice(list(CHECKED))
     path = CHECKED[container](made.files, folder / "in")
     source = path.parent if made.arguments[0] == "diffrec" and container == "gz" else path
     whole = _convert(made.arguments, source, folder / "whole")
@@ -389,7 +403,7 @@ def _check_stream(rng: random.Random, made: Input, before: dict[str, bytes], fol
 
 def _check_text(rng: random.Random, made: Input, before: dict[str, bytes], folder: Path) -> str | None:
     """Damaged text, or a damaged plain tar, is refused or has rows that add up."""
-    container = rng.choice([*PLAIN, *CHECKED])
+    container = rng.choice(["file", "gz"] if _needs_files_beside(made) else [*PLAIN, *CHECKED])
     damage = rng.choice(TEXT_DAMAGE)
     name = rng.choice(list(made.files))
     files = {**made.files, name: damage(rng, made.files[name])}

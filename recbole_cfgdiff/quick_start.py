@@ -14,6 +14,7 @@ from recbole.utils import init_seed
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
+from recbole_cfgdiff.overlay.option_rules import check_compares
 from recbole_cfgdiff.overlay.plugins import check_found_by_name
 from recbole_cfgdiff.overlay.trainer import run_dir_of
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read
@@ -41,7 +42,7 @@ def run(
         dataset: name of a data set; None takes it from the options.
         config_file_list: YAML files.
         config_dict: options over those of the files; ``resume`` names an interrupted run to continue, whose options
-            are then the defaults.
+            are then the defaults; with ``fit="all"`` so does ``like`` a run to train like, on every row.
         saved: write checkpoints, and test the best one. Otherwise the last epoch is tested.
         nproc: processes on this machine; more than 1 needs CUDA, which RecBole 1.2.1 trains on by nccl only.
         world_size: processes on all machines; -1 is ``nproc``.
@@ -51,7 +52,8 @@ def run(
 
     Returns:
         what RecBole's returns, ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
-        ``test_result``, and ``run_dir``, the run's folder or None where nothing was saved.
+        ``test_result``, and ``run_dir``, the run's folder or None where nothing was saved. With ``fit="all"`` there
+        are no metrics, but ``fit``, ``like`` and ``epochs``, how many.
 
     Raises:
         ConfigError: on a mistake in the options or in the data, before training starts.
@@ -109,6 +111,7 @@ def objective_function(
     """
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
     check_all_are_read([config])
+    check_compares(config)
     init_seed(config["seed"], config["reproducibility"])
     logger = getLogger()
     for handler in logger.handlers[:]:

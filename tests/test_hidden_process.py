@@ -127,7 +127,7 @@ def test_a_step_between_agrees_for_any_weights(dtype, seed, shape, mean_type, no
     process = HiddenProcess(denoiser, steps)
     with torch.no_grad():
         prediction = denoiser.output_scale * denoiser.output_layer(a)
-        state = hidden_process_module._State(x_t @ process._table, x_t.square().sum(dim=1) if shape["norm"] else None)
+        state = hidden_process_module.State(x_t @ process._table, x_t.square().sum(dim=1) if shape["norm"] else None)
         got = process._next(state, a, step)
     terms = torch.stack([step.of_x_t * x_t, step.of_prediction * prediction]).double()
     x_next = terms.sum(dim=0)

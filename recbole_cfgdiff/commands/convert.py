@@ -24,7 +24,11 @@ from recbole_cfgdiff.names import check_name, check_path
 _OF_ONE_SOURCE = {
     "version": "amazon",
     **dict.fromkeys(
-        ("user_col", "item_col", "rating_col", "time_col", "delimiter", "no_header", "quotes", "time_unit"), "csv"
+        (
+            *("user_col", "item_col", "rating_col", "time_col", "title_col", "items", "item_id_col"),
+            *("delimiter", "no_header", "quotes", "time_unit"),
+        ),
+        "csv",
     ),
 }
 _NEXT = {
@@ -50,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--item-col", help="csv: name of the column of items")
     parser.add_argument("--rating-col", help="csv: name of the column of ratings, if there is one")
     parser.add_argument("--time-col", help="csv: name of the column of times (numbers or ISO 8601), if there is one")
+    parser.add_argument("--title-col", help="csv: name of the column of items' titles, of --items if that is given")
+    parser.add_argument("--items", type=path, help="csv: a file of items, of the same delimiter, quotes and encoding")
+    parser.add_argument("--item-id-col", help="csv: name of its column of ids, if it is not that of --item-col")
     parser.add_argument("--delimiter", help="csv: what separates the columns (,); tab for a tab")
     parser.add_argument(
         "--no-header", action="store_true", default=None, help="csv: columns are named by their numbers, from 1 on"
@@ -71,7 +78,8 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
             raise ConfigError(f"--{option.replace('_', '-')} is an option of {owner}, not of {known.source}")
     check_name("--name", known.name)
     check_path("--output", known.output)
-    _check_input_stays(known.input, known.output / known.name)
+    for read in filter(None, (known.input, known.items)):
+        _check_input_stays(read, known.output / known.name)
     layout = _layout(known) if known.source == "csv" else None
     source = open_source(known.source, known.input, _reading(known), known.version, layout)
     print(convert(source, known.name, known.output, known.overwrite))
@@ -109,5 +117,18 @@ def _layout(known: argparse.Namespace) -> Layout:
         raise ConfigError(f"--delimiter: expected one character or tab, got {known.delimiter!r}")
     if known.time_unit and not known.time_col:
         raise ConfigError("--time-unit: there are no times without --time-col")
-    columns = (known.user_col, known.item_col, known.rating_col, known.time_col)
-    return Layout(*columns, delimiter, known.quotes, not known.no_header, known.time_unit)
+    if known.item_id_col and not known.items:
+        raise ConfigError("--item-id-col: there is no file of items without --items")
+    return Layout(
+        known.user_col,
+        known.item_col,
+        known.rating_col,
+        known.time_col,
+        delimiter,
+        known.quotes,
+        not known.no_header,
+        known.time_unit,
+        known.title_col,
+        known.items,
+        known.item_id_col,
+    )

@@ -14,7 +14,8 @@ from recbole_cfgdiff.errors import reported_as_training_error
 from recbole_cfgdiff.quick_start import run
 
 _EPILOG = """Any option of RecBole's or of the model's is given as --key=value, over the files of --config-files,
-over the YAML files of the model and of the data set. --resume=RUN_FOLDER continues an interrupted run."""
+over the YAML files of the model and of the data set. --resume=RUN_FOLDER continues an interrupted run.
+--fit=all --like=RUN_FOLDER trains on every row as that run did, for as many epochs as it found best."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,7 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _tell(result: dict[str, Any]) -> None:
-    print(result_table(result))
+    print(_told_of_fit(result) if "fit" in result else result_table(result))
     if "guidance_curve" in result:
         print(f"guidance scale, chosen by validation: {result['guidance_scale']:g}")
         if result["run_dir"]:
@@ -61,11 +62,21 @@ def _tell(result: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _told_of_fit(result: dict[str, Any]) -> str:
+    """What became of a run that trains on every row, for the terminal."""
+    like = f", like {result['like']}" if result["like"] else ""
+    told = f"trained on every row, epochs: {result['epochs']}{like}; nothing was validated or tested"
+    return f"\n{told}{_told_folder(result)}"
+
+
+def _told_folder(result: dict[str, Any]) -> str:
+    return f"\n\nrun folder: {result['run_dir']}" if result["run_dir"] else ""
+
+
 def result_table(result: dict[str, Any]) -> str:
     """The validation and test metrics of a run, a line a metric, for the terminal."""
     parts = {"valid": result["best_valid_result"], "test": result["test_result"]}
     columns = {name: metrics for name, metrics in parts.items() if metrics}
     metrics = next(iter(columns.values()))
     rows = [[metric, *(values[metric] for values in columns.values())] for metric in metrics]
-    folder = f"\n\nrun folder: {result['run_dir']}" if result["run_dir"] else ""
-    return "\n" + tabulate(rows, headers=["metric", *columns], floatfmt=".4f") + folder
+    return "\n" + tabulate(rows, headers=["metric", *columns], floatfmt=".4f") + _told_folder(result)

@@ -21,7 +21,7 @@ from recbole_cfgdiff.data.loaders import remember_batches
 from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_items
 from recbole_cfgdiff.data.pandas_3 import lengths_by_value
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
-from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time
+from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time, train_on_all_rows
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
 from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
@@ -79,10 +79,13 @@ def create_dataset(config: Any, known: AtomicData | None = None) -> Any:
         elif dataset.field2type[dataset.time_field] is FeatureType.FLOAT:
             remember_places(dataset)
     if config["noise_threshold"] is not None:
+        given, default = config.external_config_dict, config.internal_config_dict
         for name in ("user_inter_num_interval", "item_inter_num_interval"):
-            if config.external_config_dict.get(name):
+            if given.get(name) not in (None, default.get(name)):
                 raise ConfigError(f"{name}: RecBole would count noise too, and the test part would not be clean's")
         add_noise(dataset, config["noise_threshold"], config["noise_seed"])
+    if config["fit"] == "all":
+        train_on_all_rows(dataset)
     return dataset
 
 
@@ -150,8 +153,9 @@ def _check_times(config: Any, columns: dict[str, str]) -> None:
 
 
 def _sort_by_exact_time(dataset: Any) -> None:
-    """Sort the rows, still a DataFrame with float64 times, but never across the files of a given split."""
-    sizes = dataset.file_size_list if dataset.benchmark_filename_list else [len(dataset.inter_feat)]
+    """Sort the rows, still a DataFrame with float64 times, but never across the files of a given split that is kept."""
+    is_split = dataset.benchmark_filename_list and dataset.config["fit"] != "all"
+    sizes = dataset.file_size_list if is_split else [len(dataset.inter_feat)]
     part = np.repeat(np.arange(len(sizes)), sizes)
     times = exact_times(dataset)
     order = np.lexsort((times, part))
@@ -176,7 +180,7 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
             train_data, valid_data, test_data = make_sequence_loaders(config, dataset)
         else:
             train_data, valid_data, test_data = _make_loaders(config, dataset, train_loader)
-        if config["heldout_users"] is not None:
+        if config["heldout_users"] is not None and config["fit"] != "all":
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
     check_negatives(config, dataset, (train_data, valid_data, test_data))
     _tell_rowless(dataset, train_data._dataset)
@@ -219,6 +223,8 @@ def _tell_rowless(dataset: Any, train_part: Any) -> None:
 def _parts_wanted(config: Any) -> tuple[bool, bool]:
     """Whether the split is to have a validation and a test part: RecBole goes on in silence without."""
     split = config["eval_args"]["split"]
+    if config["fit"] == "all":
+        return False, False
     if config["benchmark_filename"] is not None:
         return True, True
     if "LS" in split:

@@ -62,7 +62,7 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     targets = np.flatnonzero(np.arange(len(users)) > starts[users])
     if len(targets) == 0:
         raise ConfigError(f"model {config['model']}: no user has two training rows, of which the second is predicted")
-    examples = _sequences(config, items, starts[users[targets]], targets)
+    examples = item_sequences(config, items, starts[users[targets]], targets)
     told = {dataset.uid_field: torch.from_numpy(users[targets]), dataset.iid_field: torch.from_numpy(items[targets])}
     examples.update(Interaction(told))
     with reported_if_raised_by_recbole("training options"):
@@ -70,7 +70,7 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
             config, parts[0].copy(examples), _negatives(config, parts), shuffle=config["shuffle"]
         )
 
-    histories = _sequences(config, items, starts[:-1], starts[1:])
+    histories = item_sequences(config, items, starts[:-1], starts[1:])
     histories.update(Interaction({dataset.uid_field: torch.arange(dataset.user_num)}))
     sampler = Sampler(["train", "valid", "test"], parts)
     rankings = []
@@ -109,7 +109,7 @@ def _in_time_order(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     return users[by_user], items[by_user]
 
 
-def _sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Interaction:
+def item_sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Interaction:
     """``items[start:end]`` for each start and end, the latest ``MAX_ITEM_LIST_LENGTH`` of them, and their number."""
     length = config["MAX_ITEM_LIST_LENGTH"]
     starts = np.maximum(starts, ends - length)

@@ -1,4 +1,4 @@
-"""Splits that RecBole does not have: the noisy setting, and users held out from training."""
+"""Splits that RecBole does not have: every row to train on, the noisy setting, and users held out from training."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def split_by_exact_time(dataset: Any, ratios: list[float], group_by: str) -> lis
             part.extend(chosen)
     dataset._drop_unused_col()
     return [dataset.copy(dataset.inter_feat[part]) for part in parts]
+
+
+def train_on_all_rows(dataset: Any) -> None:
+    """Let every row that the data set has, of whichever part, be in the training part; the others are empty.
+
+    Args:
+        dataset: a RecBole data set before its split; it becomes one with a given split.
+    """
+    dataset.benchmark_filename_list = ["train", "valid", "test"]
+    dataset.file_size_list = [len(dataset.inter_feat), 0, 0]
+    getLogger().info(
+        f"{len(dataset.inter_feat):,} rows to train on, all that there are: none to validate or test (fit)"
+    )
 
 
 def add_noise(dataset: Any, threshold: float, seed: int) -> None:

@@ -36,7 +36,7 @@ def branches(guidance_code: Code | None, guidance_scale: float) -> list[Code | N
     return [guidance_code] if guidance_scale == 1 else [None, guidance_code]
 
 
-def guided_prediction(predictions: Sequence[torch.Tensor], guidance_scale: float) -> torch.Tensor:
+def guided_prediction(predictions: Sequence[torch.Tensor], guidance_scale: float | torch.Tensor) -> torch.Tensor:
     """``pred_uncond + guidance_scale * (pred_cond - pred_uncond)``.
 
     Ho & Salimans (2022), Eq. 6, with their ``w = guidance_scale - 1``: 0 is unconditional, 1 conditional, above 1
@@ -45,7 +45,7 @@ def guided_prediction(predictions: Sequence[torch.Tensor], guidance_scale: float
 
     Args:
         predictions: of the ``branches``, of one shape.
-        guidance_scale: that of the branches.
+        guidance_scale: that of the branches; a tensor has no dimension.
 
     Returns:
         the shape of a prediction.

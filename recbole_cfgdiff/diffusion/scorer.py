@@ -56,22 +56,43 @@ class Scorer:
             shape ``(B, n)``, higher is better; the next may overwrite it, so that no more than one scale's scores are
             held.
         """
-        weight = self.denoiser.input_bias  # of its device and type
-        rows = self.task.rows(history.to(weight)) if isinstance(history, torch.Tensor) else history
-        x_T, guidance = self.task.inference_start(rows)
-        if isinstance(x_T, torch.Tensor):
-            x_T = x_T.to(weight.dtype)
-        code = self.denoiser.encode(guidance)
+        x_T, code = self._start(history)
         if self.runs_in_hidden_space:
             yield from (self._process or self._make_process()).scores(x_T, code, guidance_scales)
             return
-        start = x_T.dense().to(weight.dtype) if isinstance(x_T, SparseRows) else x_T
+        start = x_T.dense().to(self.denoiser.input_bias.dtype) if isinstance(x_T, SparseRows) else x_T
         for scale in guidance_scales:
 
             def predict(x_t: torch.Tensor, t: torch.Tensor, scale: float = scale) -> torch.Tensor:
                 return guided_prediction([self.denoiser(x_t, t, each) for each in branches(code, scale)], scale)
 
             yield reverse_process(self.steps, predict, start, self.sampling_noise)
+
+    @torch.no_grad()
+    def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
+        """Vectors whose inner products with ``[w_i, b_i]`` of the denoiser's ``output_weights`` are the scores.
+
+        Arguments as of ``sweep``.
+
+        Returns:
+            shape ``(B, k + 1)`` for a last hidden layer of ``k`` units.
+
+        Raises:
+            ValueError: where the scores are no such products; and as ``sweep``.
+        """
+        if not self.runs_in_hidden_space:
+            raise ValueError("the reverse process runs over the items, so that scores are no inner products of vectors")
+        process = self._process or self._make_process()
+        if process.share_of_start != 0:
+            raise ValueError("scores hold a share of the history itself, as with mean_type eps: no inner products")
+        return process.query_vectors(*self._start(history), guidance_scale)
+
+    def _start(self, history: torch.Tensor | SparseRows) -> tuple[torch.Tensor | SparseRows, torch.Tensor | None]:
+        """Where the process starts, and the encoded guidance."""
+        weight = self.denoiser.input_bias  # of its device and type
+        rows = self.task.rows(history.to(weight)) if isinstance(history, torch.Tensor) else history
+        x_T, guidance = self.task.inference_start(rows)
+        return x_T.to(weight.dtype) if isinstance(x_T, torch.Tensor) else x_T, self.denoiser.encode(guidance)
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:

@@ -165,6 +165,7 @@ class Config(recbole.config.Config):
         check_hazards(final)
         check_options(final, self.external_config_dict)
         check_hyperparameters(final, self.model_class)
+        self._check_epochs(final)
         if not final["use_gpu"]:
             final["gpu_id"] = ""  # which is all that RecBole 1.2.1 chooses the device by
         # RecBole joins a group of processes by those when a Config is made; a finished run is none of a group.
@@ -174,6 +175,14 @@ class Config(recbole.config.Config):
         if "eval_batch_size" not in self.external_config_dict:
             del self.options["eval_batch_size"]
         return final
+
+    def _check_epochs(self, options: dict[str, Any]) -> None:
+        is_fitted_at_once = self.model_class.type is ModelType.TRADITIONAL
+        if options.get("fit") == "all" and "epochs" not in self.external_config_dict and not is_fitted_at_once:
+            raise ConfigError(
+                "epochs: with fit=all no validation ends the training; give --like=RUN_FOLDER, of a run whose best "
+                "epoch was found by validation, or --epochs=N"
+            )
 
     def _set_train_neg_sample_args(self) -> None:
         super()._set_train_neg_sample_args()

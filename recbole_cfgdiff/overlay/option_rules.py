@@ -16,7 +16,7 @@ from recbole.utils import EvaluatorType
 from recbole_cfgdiff.errors import ConfigError, nearest
 from recbole_cfgdiff.names import check_name, check_path
 from recbole_cfgdiff.options import Choice, Flag, Integer, Kind, Number
-from recbole_cfgdiff.overlay.options import OPTIONS
+from recbole_cfgdiff.overlay.options import OPTIONS, Group, names_of
 
 _MOST_SAMPLED = 10_000  # negative items a row, of which all rows of a batch are held at once
 _SAMPLING = ("distribution", "sample_num", "alpha", "dynamic", "candidate_num")
@@ -46,6 +46,17 @@ def check_options(options: Mapping[str, Any], given: Container[str]) -> None:
     if options["log_wandb"] and find_spec("wandb") is None:
         raise ConfigError("log_wandb: the package wandb is missing: pip install wandb, or leave the option out")
     _check_names(options)
+
+
+def check_compares(config: Any) -> None:
+    """Check that a run, one of several that are compared by their metrics, is not of a model that is only to be used.
+
+    Raises:
+        ConfigError: on an option for such.
+    """
+    for name in names_of(Group.USED):
+        if config[name]:
+            raise ConfigError(f"{name}: it is for the command run, for a model that is used and not compared")
 
 
 def _check_names(options: Mapping[str, Any]) -> None:

@@ -46,6 +46,7 @@ class Group(Enum):
     EVALUATION = "When and how validation and test are made"
     TRAINING = "Training"
     SEED = "Random numbers"
+    USED = "A model that is to be used"
     RUN = "A run"
     MACHINE = "Where a run is made"
     OUTPUT = "Where a run is kept and told"
@@ -235,6 +236,11 @@ _TABLE: dict[Group, tuple[Option, ...]] = {
         Option("loss_type", OrNone(TEXT), "Of models that have several."),
     ),
     Group.SEED: (Option("seed", Integer(0, 2**32 - 1), "Of all random numbers of a run."),),
+    Group.USED: (
+        Option("fit", Choice((None, "all")), "`all`: trained on every row, nothing is validated or tested.", _OURS),
+        Option("like", ANYTHING, "With it, the run whose options, and epochs of the best one, are taken.", _OURS),
+        Option("init_from", ANYTHING, "Run, or exported model, whose weights are the first, matched by ids.", _OURS),
+    ),
     Group.RUN: (
         Option("reproducibility", Flag(), "Only operations that give the same result each time."),
         Option("resume", ANYTHING, "Folder of an interrupted run to continue.", _OURS),
@@ -325,12 +331,12 @@ _SAME_FOR_ALL_MODELS = (Group.ROWS, Group.SPLIT, Group.METRICS)
 ROWS = names_of(*_DESCRIBE_THE_ROWS)
 ROWS_AND_SPLIT = names_of(*_DESCRIBE_THE_SPLIT, Group.SEED)
 IN_A_DATA_FOLDER = names_of(*_IN_A_DATA_FOLDER)
-IN_A_CHECKPOINT = names_of(*_IN_A_DATA_FOLDER, Group.SEED, Group.RUN, Group.MACHINE)
+IN_A_CHECKPOINT = names_of(*_IN_A_DATA_FOLDER, Group.SEED, Group.USED, Group.RUN, Group.MACHINE)
 # A checkpoint's place is where it is found; wandb sends all options to its server, and plugins run as code, for which
 # the user has to ask each time; the others are of the run that wrote it, and over.
 PASSED_OVER_IN_A_CHECKPOINT = names_of(Group.OUTPUT, Group.KEPT, Group.CODE)
 SAME_FOR_ALL_MODELS = names_of(*_SAME_FOR_ALL_MODELS)  # of an experiment: a difference would be taken for the models'
-FIXED_AT_RESUME = names_of(*_SAME_FOR_ALL_MODELS, Group.COLUMNS, Group.MASK, Group.SEED)
+FIXED_AT_RESUME = names_of(*_SAME_FOR_ALL_MODELS, Group.COLUMNS, Group.MASK, Group.SEED, Group.USED)
 HYPERPARAMETERS = names_of(Group.TRAINING)
 # Where and how a run is made; its results do not depend on them, but by rounding.
 SURROUNDINGS = frozenset(names_of(Group.SEED, Group.MACHINE, Group.OUTPUT, Group.CODE))

@@ -20,6 +20,7 @@ from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.evaluation.collector import SparseCollector
 from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.overlay import checkpoint
+from recbole_cfgdiff.overlay.older_weights import ids_of
 from recbole_cfgdiff.overlay.restoring import (
     check_progress,
     counters,
@@ -170,6 +171,7 @@ class CheckpointTrainer(Trainer):
             "model": self.config["model"],
             "dataset": self.config["dataset"],
             "options": self.config.options,
+            "ids": ids_of(self.model, self._train_data._dataset),
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": self.best_valid_score,

@@ -30,7 +30,20 @@ def _reads_labels(config: Any) -> bool:
 
 def _validates(config: Any) -> bool:
     ratios = config["eval_args"]["split"].get("RS") or config["eval_args"]["split"].get("TS") or [1, 1, 1]
-    return config["eval_step"] > 0 and (config["benchmark_filename"] is not None or ratios[1] > 0)
+    is_validated = config["benchmark_filename"] is not None or ratios[1] > 0
+    return config["eval_step"] > 0 and is_validated and _evaluates(config)
+
+
+def _evaluates(config: Any) -> bool:
+    return config["fit"] != "all"
+
+
+def _reads_eval_args(config: Any) -> bool:
+    """Whether more of it may be given than the order of the rows."""
+    given, default = config.external_config_dict.get("eval_args", {}), config.internal_config_dict["eval_args"]
+    return _evaluates(config) or all(
+        given.get(name, default[name]) == default[name] for name in set(default) - {"order"}
+    )
 
 
 def _samples_negatives(config: Any) -> bool:
@@ -75,6 +88,18 @@ _RULES = (
         "the model is fitted in one go, not by an optimiser",
     ),
     _Rule(("train_neg_sample_args",), _samples_negatives, "the model trains on whole histories and samples no item"),
+    _Rule(
+        (*names_of(Group.METRICS, Group.EVALUATION), "heldout_users"),
+        _evaluates,
+        "fit=all trains on every row of every user, and nothing is validated or tested",
+    ),
+    _Rule(("eval_args",), _reads_eval_args, "fit=all trains on every row; of eval_args only the order is read"),
+    _Rule(("like",), lambda config: config["fit"] == "all", "give --fit=all with it"),
+    _Rule(
+        ("init_from",),
+        lambda config: config["MODEL_TYPE"] is not ModelType.TRADITIONAL,
+        "the model is fitted in one go, from no weights",
+    ),
     _Rule(("stopping_step",), _validates, "nothing is validated; see eval_step, and split in eval_args"),
     _Rule(
         ("topk",),
@@ -89,7 +114,7 @@ _RULES = (
     _Rule(("noise_seed",), lambda config: config["noise_threshold"] is not None, "give noise_threshold with it"),
     _Rule(
         ("heldout_targets", "heldout_seed"),
-        lambda config: config["heldout_users"] is not None,
+        lambda config: config["heldout_users"] is not None and _evaluates(config),
         "give heldout_users with it, or --config_files=properties/protocol/heldout_users.yaml",
     ),
     _Rule(("wandb_project",), lambda config: config["log_wandb"], "give --log_wandb=True with it"),

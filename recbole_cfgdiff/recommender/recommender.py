@@ -192,11 +192,14 @@ class Recommender:
 
     def for_histories(self, histories: Sequence[History], asked: Asked) -> Iterator[Lists]:
         """Lists for anybody, as ``for_users``."""
+        return self._lists(self.numbered(histories), torch.arange(len(histories)), None, asked)
+
+    def numbered(self, histories: Sequence[History]) -> Histories:
+        """Anybody's histories by the numbers of their items, one a row. Errors as of ``recommend``."""
         lists = [list(history) for history in histories]
         rows = np.repeat(np.arange(len(lists)), [len(each) for each in lists])
         items = self.items.ids.numbers(item for each in lists for item in each)
-        everybody = Histories.of_pairs(rows, items, len(lists), self.source.n_items)
-        return self._lists(everybody, torch.arange(len(lists)), None, asked)
+        return Histories.of_pairs(rows, items, len(lists), self.source.n_items)
 
     def _lists(
         self, histories: Histories, rows: torch.Tensor, users: torch.Tensor | None, asked: Asked

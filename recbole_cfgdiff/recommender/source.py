@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from recbole_cfgdiff.diffusion import Scorer, SparseRows
+from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
 from recbole_cfgdiff.scoring.parts import weighted
@@ -52,6 +53,16 @@ class Source(Protocol):
             ConfigError: if the scores are no such products.
         """
 
+    def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """What the scores are the inner products of ``item_vectors`` with. Arguments as of ``of_histories``.
+
+        Returns:
+            shape ``(B, k + 1)``.
+
+        Raises:
+            ConfigError: if the scores are no such products.
+        """
+
     def fixed_weights(self) -> AbstractContextManager[None]:
         """Within it the weights must not change; what they alone tell is computed once."""
 
@@ -87,6 +98,13 @@ class HistorySource:
         """As of ``Source``: the last layer of the denoiser."""
         weight, bias = self.scorer.denoiser.output_weights()
         return torch.cat([weight, bias[:, None]], dim=1)
+
+    def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """As of ``Source``."""
+        try:
+            return self.scorer.query_vectors(rows, guidance_scale)
+        except ValueError as error:
+            raise ConfigError(f"vectors: {error}") from error
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from recbole_cfgdiff.overlay.foreign_options import options_of_checkpoint
 from recbole_cfgdiff.overlay.guidance_choice import check_guidance_choice
 from recbole_cfgdiff.overlay.hazards import check_files_of_model
 from recbole_cfgdiff.overlay.kept_data import keep_or_check
+from recbole_cfgdiff.overlay.older_weights import ids_of, start_from
 from recbole_cfgdiff.overlay.options import FIXED_AT_RESUME
 from recbole_cfgdiff.overlay.plugins import import_plugins
 from recbole_cfgdiff.overlay.restoring import load_model_state
@@ -59,6 +60,8 @@ def prepare_config(config: Config, known: AtomicData | None = None) -> Prepared:
     check_guidance_choice(trainer, valid_data)
     if config["resume"]:
         trainer.resume_checkpoint(checkpoint.find(config["resume"], checkpoint.LAST))
+    elif config["init_from"]:
+        start_from(trainer.model, config, dataset_)
     return Prepared(config, dataset_, trainer, train_data, valid_data, test_data, model_seconds)
 
 
@@ -72,6 +75,10 @@ def load_trained(model_file: str | Path) -> Prepared:
     dataset, train_data, valid_data, test_data = load_data(config)
     trainer = make_trainer(config, train_data)
     load_model_state(trainer.model, state, path)
+    if state.get("ids") not in (None, ids_of(trainer.model, dataset)):  # whose scores would be taken for others'
+        raise ConfigError(
+            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order"
+        )
     trainer.model.eval()
     return Prepared(config, dataset, trainer, train_data, valid_data, test_data)
 
@@ -79,22 +86,27 @@ def load_trained(model_file: str | Path) -> Prepared:
 def configure(
     model: str | None, dataset: str | None, config_file_list: list[str] | None, options: dict[str, Any]
 ) -> Config:
-    resume = parse_literal(str(options.get("resume")))
-    if not resume:
-        config = Config(model, dataset, config_file_list, options)
-        if config["resume"]:
-            raise ConfigError("resume: give it on the command line, not in a file; its options are those of the run")
-        check_all_are_read([config])
-        return config
-    if config_file_list:
-        raise ConfigError("config_files: a resumed run has its options; give changes as --key=value")
-    import_plugins(parse_literal(str(options.get("plugins"))))  # the checkpoint's model may be one of theirs
-    path = checkpoint.find(str(resume), checkpoint.LAST)
-    state = checkpoint.load(path)
-    given_model = resolve_model(model).__name__ if model else None
-    for name, given in (("model", given_model), ("dataset", dataset)):
-        if given and given != state[name]:
-            raise ConfigError(f"{name}: {resume} is a run of {state[name]}, not of {given}")
+    resume, like = (parse_literal(str(options.get(name))) for name in ("resume", "like"))
+    if resume or like:
+        import_plugins(parse_literal(str(options.get("plugins"))))  # the checkpoint's model may be one of theirs
+    if resume:
+        return _configure_resumed(
+            checkpoint.find(str(resume), checkpoint.LAST), model, dataset, config_file_list, options
+        )
+    if like:
+        return _configure_like(checkpoint.find(str(like), checkpoint.BEST), model, dataset, config_file_list, options)
+    config = Config(model, dataset, config_file_list, options)
+    for name in ("resume", "like"):
+        if config[name]:
+            raise ConfigError(f"{name}: give it on the command line, not in a file; its options are those of the run")
+    check_all_are_read([config])
+    return config
+
+
+def _configure_resumed(
+    path: Path, model: str | None, dataset: str | None, config_file_list: list[str] | None, options: dict[str, Any]
+) -> Config:
+    state = _load_same(path, model, dataset, config_file_list)
     # On the same device: that of the process is set by the first, on CUDA for good.
     device: dict[str, Any] = {name: options[name] for name in ("gpu_id", "use_gpu") if name in options}
     before, config = (_config_of(state, path, changes) for changes in (device, options))
@@ -102,9 +114,42 @@ def configure(
     for name in FIXED_AT_RESUME:
         if str(config[name]).lower() != str(before[name]).lower():
             raise ConfigError(
-                f"{name}: {resume} was trained and validated with {before[name]}; start a run of its own for another"
+                f"{name}: {options['resume']} was trained and validated with {before[name]}; start a run of its own for"
+                " another"
             )
     return config
+
+
+def _configure_like(
+    path: Path, model: str | None, dataset: str | None, config_file_list: list[str] | None, options: dict[str, Any]
+) -> Config:
+    """The configuration of a run with the options of another, and as many epochs as that one's best had by then."""
+    state = _load_same(path, model, dataset, config_file_list)
+    # What the checkpoint names is not opened.
+    chosen: dict[str, Any] = {"epochs": state["epoch"] + 1, **dict.fromkeys(("resume", "run_name", "init_from"))}
+    if "guidance_scales" in state["options"]:
+        chosen["guidance_scales"] = None  # guidance_scale is the chosen one
+    config = _config_of(state, path, {**chosen, **options})
+    check_all_are_read([config], names=options)
+    return config
+
+
+def _load_same(
+    path: Path, model: str | None, dataset: str | None, config_file_list: list[str] | None
+) -> dict[str, Any]:
+    """The checkpoint of a run whose options are taken over.
+
+    Raises:
+        ConfigError: if files of options are given beside it, or if it is of another model or data set.
+    """
+    if config_file_list:
+        raise ConfigError(f"config_files: the options are those of {path}; give changes as --key=value")
+    state = checkpoint.load(path)
+    given_model = resolve_model(model).__name__ if model else None
+    for name, given in (("model", given_model), ("dataset", dataset)):
+        if given and given != state[name]:
+            raise ConfigError(f"{name}: {path.parent} is a run of {state[name]}, not of {given}")
+    return state
 
 
 def _config_of(state: dict[str, Any], path: Path, changes: dict[str, Any] | None = None) -> Config:
@@ -127,7 +172,7 @@ def load_data(config: Config, known: AtomicData | None = None) -> tuple[Any, Any
 
 def make_trainer(config: Config, train_data: Any) -> Any:
     model = _make_model(config, train_data)
-    if max(config["topk"]) >= train_data._dataset.item_num:
+    if config["fit"] != "all" and max(config["topk"]) >= train_data._dataset.item_num:
         raise ConfigError(
             f"topk: {max(config['topk'])} is more than the {train_data._dataset.item_num - 1} items there are"
         )

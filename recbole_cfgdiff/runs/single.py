@@ -101,9 +101,14 @@ class Prepared(NamedTuple):
         with reported_as_training_error(advice if saved else "nothing was saved"):
             result = self.fit(saved)
             result["test_result"] = self.test(load_best_model=saved)
+            if self.config["fit"] == "all":
+                result |= {"fit": "all", "like": self.config["like"], "epochs": self.trainer.epochs}
             result["run_dir"] = str(run_dir) if saved else None
             if saved and self.config["local_rank"] == 0:
                 _write_result(result, self.config, run_dir)
+        if self.config["fit"] == "all":
+            getLogger().info("trained on all rows; nothing was validated or tested")
+            return result
         getLogger().info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
         getLogger().info(set_color("test result", "yellow") + f": {result['test_result']}")
         return result

@@ -21,6 +21,7 @@ from recbole_cfgdiff.files import read_json, remove_left_overs, write_json
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
+from recbole_cfgdiff.overlay.option_rules import check_compares
 from recbole_cfgdiff.overlay.options import HYPERPARAMETERS, OPTIONS, SAME_FOR_ALL_MODELS, SURROUNDINGS
 from recbole_cfgdiff.overlay.plugins import check_found_by_workers, found_from_elsewhere
 from recbole_cfgdiff.overlay.unread_options import check_all_are_read, options_without_effect
@@ -170,6 +171,7 @@ def _check_fits_an_experiment(config: Config) -> None:
     for name in ("seed", "resume"):
         if name in config.external_config_dict:
             raise ConfigError(f"{name}: an experiment seeds its several runs (--seeds=5) and continues them itself")
+    check_compares(config)
     if config["MODEL_TYPE"] is ModelType.SEQUENTIAL and not needs_sequences(config):
         raise ConfigError(f"model {config['model']}: RecBole tests sequential models on other rows than general ones")
     require_rankings(config)

@@ -87,6 +87,8 @@ def sweep_checkpoint(checkpoint: Path, guidance_scales: Sequence[float]) -> tupl
         raise ConfigError(
             f"checkpoint {checkpoint}: {prepared.config['model']} has no guidance scale; give a CFGDiffRec's"
         )
+    if not parts_of(prepared):
+        raise ConfigError(f"checkpoint {checkpoint}: it was trained on all rows, and none is left to measure by")
     return sweep(prepared, guidance_scales), prepared
 
 

@@ -8,19 +8,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
 
+from recbole_cfgdiff import data
 from recbole_cfgdiff.compat import RECBOLE
 from recbole_cfgdiff.data.histories import histories_of
 from recbole_cfgdiff.data.items import item_fields
+from recbole_cfgdiff.data.sequences import item_sequences, needs_sequences
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import read_json
+from recbole_cfgdiff.model.diffrec import DiffRec
 from recbole_cfgdiff.recommender.catalogue import ITEM, Catalogue
 from recbole_cfgdiff.recommender.ids import Ids
 from recbole_cfgdiff.recommender.recommender import Recommender, Users
-from recbole_cfgdiff.recommender.source import HistorySource
+from recbole_cfgdiff.recommender.source import HistorySource, Source
 from recbole_cfgdiff.runs.prepare import load_trained
+from recbole_cfgdiff.runs.recbole_source import RecBoleSource
 from recbole_cfgdiff.runs.single import RESULT, Prepared
 from recbole_cfgdiff.runs.spec import RECORD
+from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.version import __version__
 
 _OF_OPTIONS = ("seed", "chosen_by", "noise_threshold", "valid_metric")
@@ -34,18 +42,44 @@ def recommender_of_run(path: str | Path) -> Recommender:
         path: a run's folder, also of one of ``compare``, or a ``best.pth``.
 
     Raises:
-        ConfigError: as ``quick_start.load_data_and_model``.
+        ConfigError: as ``quick_start.load_data_and_model``; or if the model can't rank what is in no interaction yet.
     """
     trained = load_trained(path)
-    dataset, model = trained.dataset, trained.trainer.model
+    dataset = trained.dataset
     ids = dataset.field2id_token
     items = Catalogue(_items(trained, ids[dataset.iid_field][1:]))
-    users = Users(Ids("user", list(ids[dataset.uid_field][1:])), histories_of(dataset))
-    return Recommender(_source(model), items, users, model.guidance_scale, _about(trained, Path(path), users))
+    users = Users(Ids("user", list(ids[dataset.uid_field][1:])), _histories(trained))
+    guidance_scale = getattr(trained.trainer.model, "guidance_scale", 0.0)
+    source = _source(trained, users.histories)
+    return Recommender(source, items, users, guidance_scale, _about(trained, Path(path), users))
 
 
-def _source(model: Any) -> HistorySource:
-    return HistorySource(model.scorer, model.hyperparameters, model.is_guided)
+def _histories(trained: Prepared) -> Histories:
+    """Those of all rows, also where RecBole's split of sequential models has made the first row of each user part of a
+    sequence."""
+    dataset = trained.dataset
+    if _has_recboles_sequences(trained):
+        if trained.config["benchmark_filename"] is not None:
+            raise ConfigError(f"data set {trained.config['dataset']}: it comes with sequences instead of single rows")
+        dataset = data.create_dataset(trained.config)
+        Dataset._change_feat_format(dataset)
+    return histories_of(dataset)
+
+
+def _has_recboles_sequences(trained: Prepared) -> bool:
+    return trained.config["MODEL_TYPE"] is ModelType.SEQUENTIAL and not needs_sequences(trained.config)
+
+
+def _source(trained: Prepared, histories: Histories) -> Source:
+    model = trained.trainer.model
+    if isinstance(model, DiffRec):
+        return HistorySource(model.scorer, model.hyperparameters, model.is_guided)
+    dataset = trained.dataset
+    known = Interaction({dataset.uid_field: torch.arange(dataset.user_num)})
+    if _has_recboles_sequences(trained):  # which are of rows, not of users
+        starts, ends = histories.offsets[:-1].numpy(), histories.offsets[1:].numpy()
+        known.update(item_sequences(trained.config, histories.items.numpy(), starts, ends))
+    return RecBoleSource(trained.trainer, trained.test_data._dataset.join(known), dataset.get_item_feature())
 
 
 def _items(trained: Prepared, ids: np.ndarray) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from recbole_cfgdiff.files import write_text
 from recbole_cfgdiff.names import check_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config, resolve_model
+from recbole_cfgdiff.overlay.option_rules import check_compares
 from recbole_cfgdiff.overlay.plugins import check_found_by_workers, without_plugins
 from recbole_cfgdiff.properties import PROPERTIES, find_config_file
 from recbole_cfgdiff.reporting.figures import search_progress
@@ -214,6 +215,7 @@ def _check_validates(config: Config) -> None:
     """Check that the trials of a search can be told apart by validation, and are runs of their own."""
     if config["resume"] or "resume" in config.external_config_dict:
         raise ConfigError("resume: a search continues by the same command; its trials are runs of their own")
+    check_compares(config)
     if config["eval_step"] < 1 or config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
         raise ConfigError(
             "a search chooses by validation, but nothing is validated: eval_step must be at least 1, and the split in "

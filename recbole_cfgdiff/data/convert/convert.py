@@ -8,7 +8,7 @@ import itertools
 import re
 import shutil
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -152,9 +152,13 @@ def convert(source: Source, name: str, output: Path, overwrite: bool = False) ->
         for part, interactions in parts.items():
             write_inter(folder / f"{name}{part and '.' + part}.inter", interactions, source.time_field)
         notes = _what_became_of_rows(source, *(sum(map(len, rows.values())) for rows in (found, parts)))
-        for suffix, features in (("item", source.items), ("user", source.users)):
+        whole = next(iter(found.values()))  # whose tokens are those of all parts
+        for suffix, features, tokens in (
+            ("item", source.items, whole.item_tokens),
+            ("user", source.users, whole.user_tokens),
+        ):
             if features is not None:
-                notes |= write_features(folder / f"{name}.{suffix}", features)
+                notes |= write_features(folder / f"{name}.{suffix}", features, tokens)
         write_yaml(folder, name, options)
     return statistics(parts, source, notes)
 
@@ -267,8 +271,14 @@ def _exact(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def write_features(path: Path, features: Features) -> dict[str, Any]:
-    """Write a ``.user`` or ``.item`` file, of repeated ids the first row. What is to be told of it."""
+def write_features(path: Path, features: Features, tokens: Iterable[str]) -> dict[str, Any]:
+    """Write a ``.user`` or ``.item`` file, of repeated ids the first row. What is to be told of it.
+
+    Args:
+        path: where to.
+        features: its columns and rows.
+        tokens: the ids of the interactions.
+    """
     seen: set[str] = set()
     found = 0
     with path.open("w", encoding="utf-8") as file:
@@ -283,6 +293,8 @@ def write_features(path: Path, features: Features) -> dict[str, Any]:
         "rows": len(seen),
         "repeated ids left out": found - len(seen),
         "bad lines skipped": features.how.bad_lines,
+        "in no interaction": len(seen.difference(tokens)),
+        "in interactions, without a row": len(set(tokens) - seen),
     }
     return {f"{path.suffix[1:]}s, {what}": value for what, value in told.items() if value or what == "rows"}
 

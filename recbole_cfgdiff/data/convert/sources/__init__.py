@@ -9,12 +9,13 @@ from pathlib import Path
 from recbole_cfgdiff.data.convert.sources.amazon import VERSIONS, looks_like_amazon, open_amazon
 from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import TIME_UNITS, Source
-from recbole_cfgdiff.data.convert.sources.delimited import Layout, open_delimited
+from recbole_cfgdiff.data.convert.sources.delimited import open_delimited
 from recbole_cfgdiff.data.convert.sources.diffrec import PARTS, open_diffrec
 from recbole_cfgdiff.data.convert.sources.input_files import Files, find_files
 from recbole_cfgdiff.data.convert.sources.movielens import RATING_FILES, open_movielens
 from recbole_cfgdiff.data.convert.sources.reading import LONGEST_LINE, NotText, Reading, check_encoding, first_lines
 from recbole_cfgdiff.data.convert.sources.sequences import open_sequences
+from recbole_cfgdiff.data.convert.sources.table import Layout
 from recbole_cfgdiff.data.convert.sources.yelp import REVIEWS, open_yelp
 from recbole_cfgdiff.errors import ConfigError
 

@@ -21,9 +21,10 @@ from recbole_cfgdiff.data.convert.sources.base import (
     shown,
     stars_in,
 )
-from recbole_cfgdiff.data.convert.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.convert.sources.delimited import delimited_interactions
 from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import BadLine, Reading, csv_rows, first_lines, numbered_lines, parsed
+from recbole_cfgdiff.data.convert.sources.table import Layout
 from recbole_cfgdiff.errors import ConfigError
 
 VERSIONS = ("2014", "2018", "2023")

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_cfgdiff.data.convert.sources.archives import TextFile
 from recbole_cfgdiff.data.convert.sources.base import WHOLE, Clock, Features, Interaction, Source, shown, stars_in
-from recbole_cfgdiff.data.convert.sources.delimited import Layout, delimited_interactions
+from recbole_cfgdiff.data.convert.sources.delimited import delimited_interactions
 from recbole_cfgdiff.data.convert.sources.input_files import Files
 from recbole_cfgdiff.data.convert.sources.reading import (
     BadLine,
@@ -19,6 +19,7 @@ from recbole_cfgdiff.data.convert.sources.reading import (
     numbered_lines,
     parsed,
 )
+from recbole_cfgdiff.data.convert.sources.table import Layout
 from recbole_cfgdiff.errors import ConfigError
 
 RATING_FILES = ("u.data", "ratings.dat", "ratings.csv")

@@ -1,0 +1,188 @@
+"""A model as an ONNX graph: histories in, scores out. Nothing here reads such a file."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from recbole_cfgdiff.diffusion import Forecast, HiddenProcess
+from recbole_cfgdiff.diffusion.encoders import EmbeddedGuidance, RawGuidance
+from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.recommender.source import HistorySource
+
+if TYPE_CHECKING:
+    from recbole_cfgdiff.recommender.recommender import Recommender
+
+ONNX = "model.onnx"
+
+_MOST_BYTES = 2**31 - 2**24  # of weights in the file itself, which protobuf limits to 2 GiB; more go into one beside it
+
+
+def write_onnx(recommender: Recommender, folder: Path) -> None:
+    """Write ``model.onnx`` into a folder; what it takes and gives is said by ``card_section``.
+
+    Raises:
+        ConfigError: if the model's scores can't be such a graph, or a package is missing.
+        OSError: if the file can't be written.
+    """
+    graph = _graph(recommender).eval()
+    try:
+        import_module("onnxscript")  # which needs onnx
+    except ImportError as error:
+        raise ConfigError(f'format onnx: {error}; pip install "recbole-cfgdiff[onnx]"') from error
+    inputs = {"history": torch.zeros(2, len(recommender.items)), "guidance_scale": torch.tensor(1.0)}
+    if not recommender.source.is_guided:
+        del inputs["guidance_scale"]
+    with _quietly():
+        program = torch.onnx.export(
+            graph,
+            kwargs=inputs,
+            input_names=list(inputs),
+            output_names=["scores"],
+            dynamic_shapes={name: {0: torch.export.Dim("batch")} if name == "history" else None for name in inputs},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    for node in program.model.graph:
+        node.metadata_props.clear()  # the paths of this machine's Python files
+    weights = [each.const_value for each in program.model.graph.initializers.values()]
+    size = sum(each.nbytes for each in weights if each is not None)
+    program.save(folder / ONNX, external_data=size > _MOST_BYTES)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Torch's exporter warns of packages that nothing here needs, and of itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _graph(recommender: Recommender) -> _Graph:
+    """The network with its reverse process. Errors as of ``write_onnx``."""
+    source = recommender.source
+    if not isinstance(source, HistorySource):
+        raise ConfigError("format onnx: the scores of this model need RecBole")
+    given, encoder = source.given, source.scorer.denoiser.guidance_encoder
+    if given.sampling_noise or given.sampling_steps:
+        name = "sampling_noise" if given.sampling_noise else "sampling_steps"
+        raise ConfigError(f"format onnx: {name} makes the scores random, which a graph is not; train without it")
+    if type(encoder) not in (RawGuidance, EmbeddedGuidance, type(None)):  # others need not take dense rows
+        raise ConfigError(f"format onnx: guidance_encoder: expected raw or embedding, got {type(encoder).__name__}")
+    return _Graph(source)
+
+
+class _Graph(nn.Module):
+    """Maps histories of the items, without the padding item, to their scores; by the process in the hidden units."""
+
+    def __init__(self, source: HistorySource) -> None:
+        super().__init__()
+        self.task, self.given = source.scorer.task, source.given
+        self.denoiser = copy.deepcopy(source.scorer.denoiser).float().cpu().requires_grad_(False)
+        self.process = HiddenProcess(self.denoiser, source.scorer.steps)
+
+    def forward(self, history: torch.Tensor, guidance_scale: torch.Tensor | None = None) -> torch.Tensor:
+        """Arguments as ``card_section`` says."""
+        x_T, guidance = self._start(F.pad(history, (1, 0)))
+        start = self.process.start(x_T)
+        if guidance_scale is None:
+            v, q = self.process.run(start, [None], 0)
+        else:
+            v, q = self.process.run(start, [None, self.denoiser.encode(guidance)], guidance_scale)
+        scores = torch.addmm(self.process.b_o, v, self.process.w_o.T, beta=q)
+        share = self.process.share_of_start
+        return (scores + share * x_T if share else scores)[:, 1:]
+
+    def _start(self, distance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``inference_start`` of the task, from items by how late they are, of shape ``(B, n)``."""
+        is_there = (distance > 0).to(distance.dtype)
+        if isinstance(self.task, Forecast):
+            late = distance.clamp(min=1)
+            parts = [F.normalize(is_there * late**-power) for power in self.task.recency_powers]
+            return torch.zeros(1, self.task.n_items), torch.cat(parts, dim=1)  # all start at the same
+        if self.given.time_aware:
+            counts = is_there.sum(dim=1, keepdim=True)
+            position = (counts - distance) / (counts - 1).clamp(min=1)
+            is_there = is_there * (self.given.w_min + (self.given.w_max - self.given.w_min) * position)
+        return is_there, is_there
+
+
+def card_section(recommender: Recommender) -> str:
+    """What the model card says of the graph, of a model that ``write_onnx`` takes."""
+    is_guided = recommender.source.is_guided
+    scale = str(recommender.guidance_scale)
+    return _CARD.format(
+        file=ONNX,
+        n_items=len(recommender.items),
+        order=_order(recommender),
+        guidance=_GUIDANCE.format(scale=scale) if is_guided else "",
+        example=", ".join(repr(str(each)) for each in recommender.items.ids.ids[:2]),
+        inputs=f'"guidance_scale": np.array({scale}, dtype=np.float32), "history"' if is_guided else '"history"',
+    )
+
+
+def _order(recommender: Recommender) -> str:
+    """What the graph makes of the places in a history."""
+    source = recommender.source
+    assert isinstance(source, HistorySource)
+    task, given = source.scorer.task, source.given
+    if isinstance(task, Forecast):
+        powers = " and once ".join(f"d^-{power:g}" for power in task.recency_powers)
+        return f"The graph weights an item at place d once {powers}, and brings each weighting to length 1."
+    if given.time_aware:
+        slope = given.w_max - given.w_min
+        return f"The graph weights the item at place d of m by {given.w_min:g} + {slope:g} (m - d) / max(m - 1, 1)."
+    return "For this model the order does not count; it may as well be 1 for every item."
+
+
+_CARD = """## ONNX
+
+`{file}` maps histories to scores, by any runtime for ONNX. Weights beyond 2 GB stand in `{file}.data` beside it.
+Inputs:
+
+- `history`, float32, shape (batch, {n_items}): a row a person, a column an item in the order of `items.parquet`.
+  0 where the person does not have the item, else its place in the history counted back from the latest: 1, 2, 3 ...
+  {order}
+{guidance}
+The output `scores`, float32, is of the shape of `history`; higher is better. Items of the history have scores as well.
+
+```python
+import numpy as np
+import onnxruntime
+import pandas as pd
+
+items = pd.read_parquet("items.parquet")["item"]
+column = {{item: place for place, item in enumerate(items)}}
+histories = [[{example}], []]  # the earliest item first
+history = np.zeros((len(histories), len(items)), dtype=np.float32)
+for row, ids in zip(history, histories):
+    different = list(dict.fromkeys(ids))  # of an item that is there twice, the first time counts
+    for place, item in enumerate(reversed(different), start=1):
+        row[column[item]] = place
+
+session = onnxruntime.InferenceSession("{file}")
+(scores,) = session.run(["scores"], {{{inputs}: history}})
+```
+
+recbole-cfgdiff writes `{file}` and never reads one.
+"""
+
+_GUIDANCE = """- `guidance_scale`, float32, without a dimension: 0 unguided, 1 guided, above 1 extrapolated; the model's
+  own is {scale}.
+"""
