@@ -115,6 +115,7 @@ def measure(model: Path, arguments: list[str], made: list[bytes], connections: i
         asyncio.run(load(int(port), made, connections, _WARM_UP_SECONDS))
         took, errors = asyncio.run(load(int(port), made, connections, seconds))
         server.send_signal(signal.SIGTERM)
+        server.communicate()
     p50, p95, p99 = (1000 * np.percentile(took, [50, 95, 99])).tolist()
     return {
         "requests": len(took),
