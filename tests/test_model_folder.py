@@ -152,6 +152,10 @@ def test_links_and_pipes_are_not_followed(name, folder, tmp_path):
         ({"n_items": -1}, "n_items: expected at least 2"),
         ({"guidance_scale": "!!python/object/apply:os.system [touch attacked]"}, "see its guidance_scale"),
         ({"about": []}, "see its about"),
+        ({"about": {"test": [1]}}, "about: test: expected metrics with their numbers"),
+        ({"about": {"valid": {"ndcg@10": "=1"}}}, "about: valid: expected metrics with their numbers"),
+        ({"guidance_scale": 10**400}, "guidance_scale: expected a finite number"),
+        ({"guidance_scale": 1e300}, "guidance_scale: expected a finite number"),
     ],
 )
 def test_what_the_configuration_says_is_checked(changes, told, folder):
@@ -180,7 +184,27 @@ def test_hyperparameters_are_checked_before_anything_is_made_of_them(changes, to
     assert told in refused(folder)
 
 
-@pytest.mark.parametrize("text", ["NaN", "[" * 100_000, '{"format_version": Infinity}', "[]", "\xff"])
+def test_what_the_model_is_called_is_what_it_is(folder, tmp_path):
+    change_config(folder, about={"model": ["DiffRec"], "dataset": {"a": [1]}, "seed": [[]]})
+    Recommender.load(folder).save_pretrained(tmp_path / "again")
+    assert Recommender.load(tmp_path / "again").about["model"] == "CFGDiffRec"
+
+
+@pytest.mark.parametrize("titles", [[1.5, None] * 15, ["Film", None] * 15, [True, None] * 15])
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_titles_of_any_type_are_text(titles, is_coded, folder):
+    titles = pa.array(titles)
+    table = {"item": [f"i{n}" for n in range(1, 31)], "title": titles.dictionary_encode() if is_coded else titles}
+    pyarrow.parquet.write_table(pa.table(table), folder / "items.parquet")
+    recommender = Recommender.load(folder)
+    shown = recommender.recommend(users=["u1"], topk=30, include_seen=True)["title"]
+    assert set(shown) == {"" if title is None else str(title) for title in titles.to_pylist()}
+    assert len(recommender.items.search(str(titles[0]).lower(), 30)) == 15
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", '{"about": {"seed": 1e999}}', "[" * 100_000, '{"format_version": Infinity}', "[]", "\xff"]
+)
 def test_a_configuration_that_is_none(text, folder):
     (folder / "config.json").write_bytes(text.encode("latin-1"))
     assert "config.json" in refused(folder)
@@ -220,6 +244,7 @@ def test_a_header_of_weights_that_claims_too_much(folder):
         ("items.parquet", {"item": ["x"] * 30}, "'x' is there twice"),
         ("items.parquet", {"item": [["x"]] * 30}, "expected text or numbers"),
         ("items.parquet", {"item": [b"x"] * 30}, "expected text or numbers"),
+        ("items.parquet", {"item": ["x", None] * 15}, "a row has no item"),
         ("histories.parquet", {"user": ["u1"], "item": ["nobody's"]}, "unknown to the model"),
         ("histories.parquet", {"user": ["u1", None], "item": ["i1"] * 2}, "has no user or no item"),
         ("histories.parquet", {"user": ["u1"]}, "expected columns user and item"),

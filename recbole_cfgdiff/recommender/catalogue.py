@@ -30,6 +30,10 @@ class Catalogue:
     def __init__(self, table: pd.DataFrame) -> None:
         if ITEM not in table:
             raise ConfigError(f"items: expected a column {ITEM!r} of ids, got {', '.join(map(str, table.columns))}")
+        if not table.columns.is_unique:
+            raise ConfigError("items: two columns have one name")
+        if table[ITEM].isna().any():
+            raise ConfigError("items: a row has no item")
         self.table = table.reset_index(drop=True)
         self.ids = Ids("item", [str(each) for each in table[ITEM]])
         self.title = next((name for name in _TITLES if name in table), None)
@@ -45,7 +49,7 @@ class Catalogue:
 
     @cached_property
     def _titles(self) -> np.ndarray:
-        return self.table[self.title].fillna("").astype(str).to_numpy(dtype=object)
+        return np.array(["" if pd.isna(each) else str(each) for each in self.table[self.title]], dtype=object)
 
     @cached_property
     def _searched(self) -> pd.Series:

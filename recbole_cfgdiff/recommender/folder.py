@@ -8,6 +8,7 @@ bounded size.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Callable, Collection, Mapping
@@ -30,7 +31,7 @@ from recbole_cfgdiff.recommender import onnx_export, vectors
 from recbole_cfgdiff.recommender.card import card
 from recbole_cfgdiff.recommender.catalogue import ITEM, Catalogue
 from recbole_cfgdiff.recommender.ids import Ids
-from recbole_cfgdiff.recommender.recommender import Recommender, Users
+from recbole_cfgdiff.recommender.recommender import Recommender, Users, is_scale
 from recbole_cfgdiff.recommender.source import HistorySource
 from recbole_cfgdiff.recommender.tables import read_parquet, write_parquet
 from recbole_cfgdiff.scoring.histories import Histories
@@ -128,7 +129,7 @@ def load(folder: Path) -> Recommender:
         raise ConfigError(f"model {folder}: {Path(str(error.filename)).name} is missing") from error
     except ConfigError as error:
         raise ConfigError(f"model {folder}: {error}") from error
-    return Recommender(source, items, users, config["guidance_scale"], config["about"])
+    return Recommender(source, items, users, config["guidance_scale"], {**config["about"], "model": config["model"]})
 
 
 def _regular(path: Path) -> Path:
@@ -157,7 +158,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if _regular(path).stat().st_size > _MOST_CONFIG_BYTES:
         raise ConfigError(f"{CONFIG}: expected at most {_MOST_CONFIG_BYTES:,} bytes")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{CONFIG}: no JSON file, or damaged: {error}") from error
     if not isinstance(config, dict):
@@ -173,13 +174,28 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{CONFIG}: not the configuration of an exported model, or damaged: see its {name}")
     if config["model"] not in PARTS:
         raise ConfigError(f"{CONFIG}: of a model {config['model'][:50]!r}, and only {', '.join(PARTS)} are known")
+    if not is_scale(config["guidance_scale"]):
+        raise ConfigError(f"{CONFIG}: guidance_scale: expected a finite number of 32 bits")
+    for part in ("valid", "test"):
+        metrics = config["about"].get(part)
+        if not (metrics is None or (isinstance(metrics, dict) and all(map(_is_metric, metrics.values())))):
+            raise ConfigError(f"{CONFIG}: about: {part}: expected metrics with their numbers")
     if not 2 <= config["n_items"] < 2**31:
         raise ConfigError(f"{CONFIG}: n_items: expected at least 2, got {config['n_items']}")
     return config
 
 
+def _is_metric(value: object) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**53)
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
 
 
 def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
