@@ -56,6 +56,20 @@ def test_everybody_into_a_file(ending, recommend, model, tmp_path):
     pd.testing.assert_frame_equal(table, expected, check_dtype=False, atol=1e-6)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_where_no_item_is_left_the_file_has_no_row(ending, recommend, model, tmp_path, monkeypatch):
+    (tmp_path / "candidates.txt").write_text(f"{history_of(model, 'u1')[0]}\n")
+    monkeypatch.setattr("recbole_cfgdiff.recommender.recommender.SCORES", 31)  # a user a batch
+    for whom in ("u1", "u1,u2,u1"):
+        status, _, _ = recommend(f"--users={whom}", "--candidates=candidates.txt", f"--output=lists{ending}")
+        assert status == 0
+        read = {".csv": pd.read_csv, ".jsonl": lambda path: pd.read_json(path, lines=True), ".parquet": pd.read_parquet}
+        table = read[ending](f"lists{ending}")
+        assert len(table) == len(model.recommend(users=whom.split(","), candidates=history_of(model, "u1")[:1]))
+        assert ending != ".jsonl" or "\n\n" not in "\n" + (tmp_path / "lists.jsonl").read_text()
+    assert "no item is left" in recommend("--users=u1", "--candidates=candidates.txt")[1]
+
+
 def test_titles_are_no_formulas_of_a_spreadsheet(recommend, tmp_path):
     recommender = make_recommender()
     recommender.items.table["title"] = "=1+1"
@@ -103,6 +117,13 @@ def test_histories_of_a_file_are_put_into_the_order_of_their_times(times, tmp_pa
         (("--histories=gap.csv",), "gap.csv: row 2 below the header has no item"),
         (("--histories=late.csv",), "late.csv: row 1 below the header: expected a number or a date"),
         (("--histories=latin.csv",), "latin.csv: no CSV file in UTF-8"),
+        (("--histories=wide.csv",), "wide.csv: the rows have more fields than the header, user, item"),
+        (("--users=",), "users: expected somebody to recommend to, got nobody"),
+        (("--users=,", "--output=lists.csv"), "users: expected somebody to recommend to, got nobody"),
+        (
+            ("--users=u1", "--guidance_scale=1e300", "--output=lists.csv"),
+            "guidance_scale: expected a finite number of 32 bits",
+        ),
         (("--histories=odd.csv",), "odd.csv: expected a column user or user_id, found who, item"),
     ],
 )
@@ -113,6 +134,7 @@ def test_mistakes_are_one_line(arguments, told, recommend, model, tmp_path):
         "late.csv": b"user,item,time\na,i1,soon\n",
         "latin.csv": b"user,item\n\xe9,i1\n",
         "odd.csv": b"who,item\na,i1\n",
+        "wide.csv": b"user,item\na,i1,i2\n",
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

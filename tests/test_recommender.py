@@ -102,6 +102,12 @@ def test_batches_are_those_of_one_user(monkeypatch):
         ({"users": ["u1"], "topk": 0}, "topk: expected an integer of at least 1, got 0"),
         ({"users": ["u1"], "topk": True}, "topk"),
         ({"users": ["u1"], "guidance_scale": float("nan")}, "guidance_scale: expected a finite number"),
+        ({"users": "u1"}, "users: expected a list, got the text 'u1'"),
+        ({"histories": "i1"}, "histories: expected a list, got the text 'i1'"),
+        ({"histories": ["i1", "i2"]}, "a history: expected a list, got the text 'i1'"),
+        ({"users": ["u1"], "exclude": "i1"}, "exclude: expected a list, got the text 'i1'"),
+        ({"users": ["u1"], "candidates": "i1"}, "candidates: expected a list, got the text 'i1'"),
+        ({"users": ["u1"], "guidance_scale": 1e300}, "guidance_scale: expected a finite number of 32 bits"),
         ({"users": ["u1"], "diversify": 1.5}, "diversify: expected a number between 0 and 1, got 1.5"),
         ({"users": ["u1"], "histories": [[]]}, "either users or histories"),
         ({}, "either users or histories"),
@@ -152,6 +158,34 @@ def test_diverse_lists_are_of_other_items_and_never_of_barred_ones():
     for place, user in enumerate(USERS):
         own = diverse[8 * place : 8 * place + 8]
         assert not set(own) & set(history_of(recommender, user)) and len(set(own)) == 8
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_scores_that_are_no_numbers_are_no_ranking(number):
+    recommender = make_recommender()
+    recommender.source.scorer.denoiser.output_layer.bias.data[3] = number
+    with pytest.raises(ConfigError, match="scores: some are beyond the numbers of 32 bits"):
+        recommender.recommend(histories=[["i1"]])
+
+
+@pytest.mark.parametrize("trade_off", [0.0, 0.5, 1.0])
+def test_a_diverse_list_of_few_candidates_has_each_once(trade_off):
+    recommender = make_recommender()
+    asked = {"candidates": ["i1", "i2", "i3"], "include_seen": True, "diversify": trade_off}
+    for table in (recommender.recommend(users=["u1"], **asked), recommender.recommend(histories=[[]], **asked)):
+        assert sorted(table["item"]) == ["i1", "i2", "i3"]
+    assert recommender.recommend(users=["u1"], **{**asked, "candidates": []}).empty
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("model", MODELS)
+def test_lists_on_an_accelerator_are_those_of_the_processor(model):
+    recommender = make_recommender(model)
+    whom = {"users": USERS, "diversify": 0.5}, {"users": USERS}, {"histories": [["i1", "i2"], []]}
+    expected = [recommender.recommend(**each) for each in whom]
+    recommender.source.scorer.denoiser.cuda()
+    for each, table in zip(whom, expected):
+        pd.testing.assert_frame_equal(recommender.recommend(**each), table, atol=1e-4)
 
 
 def test_it_is_imported_and_used_without_recbole(tmp_path):

@@ -60,6 +60,8 @@ def call(known: argparse.Namespace, rest: list[str]) -> None:
     import_given_plugins(known)
     recommender = Recommender.load(known.checkpoint)
     labels, lists = _lists(recommender, known, asked)
+    if not len(labels):
+        raise ConfigError(f"{given[0].replace('_', '-')}: expected somebody to recommend to, got nobody")
     if known.output is None and len(labels) > _SHOWN:
         raise ConfigError(f"output: {len(labels):,} lists are too many for the screen; add --output=lists.csv")
     tables = (recommender.table(labels, batch) for batch in _with_progress(lists, len(labels)))
@@ -109,4 +111,6 @@ def _with_progress(lists: Iterator[Lists], total: int) -> Iterator[Lists]:
 
 def _shown(tables: Iterator[pd.DataFrame]) -> str:
     table = pd.concat(tables, ignore_index=True)
+    if table.empty:
+        return "no item is left to recommend"
     return tabulate(table, headers="keys", showindex=False, floatfmt=".4f", disable_numparse=[0, 2])

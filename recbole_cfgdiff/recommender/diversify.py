@@ -22,7 +22,8 @@ def maximal_marginal_relevance(
         trade_off: their ``lambda``, in [0, 1]: 1 keeps the order of the scores.
 
     Returns:
-        places among the candidates, best first, int64, shape ``(B, topk)``.
+        places among the candidates, best first, all different, int64, shape ``(B, topk)``; those of what is none come
+        after all others.
     """
     is_candidate = scores.isfinite()
     lowest = scores.masked_fill(~is_candidate, torch.inf).amin(dim=1, keepdim=True)
@@ -30,12 +31,13 @@ def maximal_marginal_relevance(
     relevance = (scores - lowest) / span
     directions = F.normalize(vectors, dim=-1)
     closest = torch.zeros_like(scores)  # to any chosen item; the first is chosen by relevance alone
-    left, chosen, rows = is_candidate.clone(), [], torch.arange(len(scores), device=scores.device)
+    is_chosen, chosen, rows = torch.zeros_like(is_candidate), [], torch.arange(len(scores), device=scores.device)
     for place in range(topk):
         gain = trade_off * relevance - (1 - trade_off) * closest if place else relevance
-        best = gain.masked_fill(~left, -torch.inf).argmax(dim=1)
+        gain = gain.masked_fill(~is_candidate, torch.finfo(gain.dtype).min)
+        best = gain.masked_fill(is_chosen, -torch.inf).argmax(dim=1)
         chosen.append(best)
-        left[rows, best] = False
+        is_chosen[rows, best] = True
         similarity = torch.einsum("bmk,bk->bm", directions, directions[rows, best])
         closest = torch.maximum(closest, similarity) if place else similarity
     return torch.stack(chosen, dim=1)

@@ -99,9 +99,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, pd.errors.ParserError) as error:
         raise ConfigError(f"{path}: no CSV file in UTF-8: {' '.join(str(error).split())}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the fields too many for labels of the rows
+        raise ConfigError(f"{path}: the rows have more fields than the header, {', '.join(table.columns)}")
+    return table
 
 
 _READERS = {".csv": _read_csv, ".parquet": lambda path: read_parquet(path, None)}

@@ -50,16 +50,29 @@ class Asked:
     diversify: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("exclude", "candidates"):
+            _check_several(name, getattr(self, name))
         if type(self.topk) is not int or self.topk < 1:
             raise ConfigError(f"topk: expected an integer of at least 1, got {self.topk!r}")
-        if self.guidance_scale is not None and not _is_finite(self.guidance_scale):
-            raise ConfigError(f"guidance_scale: expected a finite number, got {self.guidance_scale!r}")
+        if self.guidance_scale is not None and not is_scale(self.guidance_scale):
+            raise ConfigError(f"guidance_scale: expected a finite number of 32 bits, got {self.guidance_scale!r}")
         if self.diversify is not None and not (_is_finite(self.diversify) and 0 <= self.diversify <= 1):
             raise ConfigError(f"diversify: expected a number between 0 and 1, got {self.diversify!r}")
 
 
+def _check_several(name: str, given: object) -> None:
+    """Refuse a text, which Python would take for its letters."""
+    if isinstance(given, (str, bytes)):
+        raise ConfigError(f"{name}: expected a list, got the text {given!r}")
+
+
+def is_scale(value: object) -> bool:
+    """Whether a value can be a guidance scale."""
+    return _is_finite(value) and abs(value) <= torch.finfo(torch.float32).max  # type: ignore[arg-type]
+
+
 def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
 class Lists(NamedTuple):
@@ -170,6 +183,8 @@ class Recommender:
         """
         if (users is None) == (histories is None):
             raise ConfigError("recommend: give either users or histories")
+        for name, given in (("users", users), ("histories", histories)):
+            _check_several(name, given)
         if users is not None:
             labels = np.array([str(each) for each in users], dtype=object)
             lists = self.for_users(users, Asked(**asked))
@@ -201,6 +216,8 @@ class Recommender:
 
     def numbered(self, histories: Sequence[History]) -> Histories:
         """Anybody's histories by the numbers of their items, one a row. Errors as of ``recommend``."""
+        for history in histories:
+            _check_several("histories: a history", history)
         lists = [list(history) for history in histories]
         rows = np.repeat(np.arange(len(lists)), [len(each) for each in lists])
         items = self.items.ids.numbers(item for each in lists for item in each)
@@ -251,7 +268,11 @@ class Recommender:
     def _best(self, rows: np.ndarray, scores: torch.Tensor, asked: Asked) -> Lists:
         topk = min(asked.topk, scores.shape[1])
         pool = topk if asked.diversify is None else min(_POOL * topk, scores.shape[1])
-        best, items = scores.topk(pool, dim=1)
+        best, items = scores.topk(pool, dim=1)  # which takes what is no number for the largest
+        if not (best[:, 0] < torch.inf).all():
+            raise ConfigError(
+                "scores: some are beyond the numbers of 32 bits; choose a guidance_scale nearer to 1, or train anew"
+            )
         if asked.diversify is not None:
             chosen = maximal_marginal_relevance(best, self._vectors()[items], topk, asked.diversify)
             best, items = best.gather(1, chosen), items.gather(1, chosen)

@@ -83,8 +83,8 @@ class HistorySource:
         self.is_guided = is_guided
 
     def taken(self, histories: Histories) -> Histories:
-        """As of ``Source``."""
-        return weighted(self.given, histories)
+        """As of ``Source``, on the device of the weights."""
+        return weighted(self.given, histories).to(self.scorer.denoiser.input_bias.device)
 
     def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``; never an error."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
+from pandas.api.types import is_object_dtype
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.escape import marked
@@ -39,7 +40,7 @@ def write_lists(tables: Iterable[pd.DataFrame], path: Path, title: str | None) -
                 if path.suffix.lower() == ".csv":
                     shown = table if title is None else table.assign(**{title: table[title].map(marked)})
                     shown.to_csv(file, index=False, header=place == 0)
-                else:
+                elif len(table):  # of none pandas makes an empty line
                     table.to_json(file, orient="records", lines=True, force_ascii=False)
 
 
@@ -53,8 +54,17 @@ def check_ending(path: Path) -> None:
         raise ConfigError(f"output: expected a name that ends in .csv, .jsonl or .parquet, got {path}")
 
 
+def _schema(table: pd.DataFrame) -> pa.Schema:
+    """Of a table that may be empty, whose text has no type then."""
+    fields = (
+        (name, pa.string() if is_object_dtype(column) else pa.from_numpy_dtype(column.dtype))
+        for name, column in table.items()
+    )
+    return pa.schema(list(fields))
+
+
 def _write_parquet(tables: Iterable[pd.DataFrame], path: Path) -> None:
-    writer, n_waiting = None, 0
+    writer, n_waiting, schema = None, 0, None
     waiting: list[pa.Table] = []
 
     def flush() -> None:
@@ -67,7 +77,8 @@ def _write_parquet(tables: Iterable[pd.DataFrame], path: Path) -> None:
 
     try:
         for table in tables:
-            waiting.append(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata())
+            schema = schema or _schema(table)
+            waiting.append(pa.Table.from_pandas(table, schema, preserve_index=False).replace_schema_metadata())
             n_waiting += len(table)
             if n_waiting >= _ROWS:
                 flush()

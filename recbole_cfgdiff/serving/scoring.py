@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.recommender.ids import Ids
 from recbole_cfgdiff.recommender.recommender import Asked, Lists
@@ -82,8 +81,6 @@ def _rankings(recommender: Recommender, lists: Lists) -> Iterator[Ranking]:
     for items, scores in zip(lists.items, lists.scores):
         is_there = items > 0
         items, scores = items[is_there], scores[is_there]
-        if not np.isfinite(scores).all():
-            raise ConfigError("guidance_scale: the scores are beyond the numbers of 32 bits; choose one nearer to 1")
         lines = zip(recommender.items.ids.of(items), scores.tolist(), titles(recommender, items))
         yield [
             {"item": item, "title": title, "rank": rank, "score": score}
