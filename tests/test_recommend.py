@@ -1,6 +1,7 @@
 """``recommend`` and ``export`` by the command line."""
 
 import json
+import logging
 
 import pandas as pd
 import pytest
@@ -142,6 +143,33 @@ def test_mistakes_are_one_line(arguments, told, recommend, model, tmp_path):
     status, out, err = recommend(*arguments)
     assert (status, out) == (2, "") and told in err and err.count("\n") == 1
     assert set(tmp_path.iterdir()) == before
+
+
+ODD = ["NA", "007", " 1", "1", "nan", '"q"', "a,b", "[PAD]", "100%41", "\u00e9\u4e2d", "x" * 300, "=1"]
+
+
+def test_odd_ids_are_those_of_the_source(tmp_path, cli, caplog):
+    """What atomic files have to escape is as it was, with its title, in lists, folders and what starts from them."""
+    ids = ODD + [f"i{number}" for number in range(30)]
+    rows = [(ids[user], ids[(user + time) % len(ids)], time) for user in range(len(ids)) for time in range(9)]
+    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv("log.csv", index=False)
+    pd.DataFrame({"item": ids, "title": [f"Film {each}" for each in ids]}).to_csv("items.csv", index=False)
+    given = ["--name=odd", "--user-col=user", "--item-col=item", "--time-col=time", "--items=items.csv"]
+    assert main(["convert", "csv", "log.csv", *given]) == 0
+    options = ("--model=CFGDiffRec", "--dataset=odd", "--epochs=1")
+    assert cli(*options, "--run_name=run").status == 0
+    recommender = Recommender.load("saved/run")
+    for user in ids:
+        assert history_of(recommender, user) == [item for of, item, _ in rows if of == user]
+    recommender.save_pretrained(tmp_path / "model")
+    for model in (recommender, Recommender.load(tmp_path / "model")):
+        table = model.recommend(users=ODD, topk=len(ids), include_seen=True)
+        assert (table["title"] == "Film " + table["item"]).all() and set(table["item"]) == set(ids)
+        assert table["user"].unique().tolist() == ODD
+    caplog.set_level(logging.INFO)
+    for number, older in enumerate(("saved/run", "model")):
+        assert cli(*options, f"--init_from={older}", f"--run_name=next{number}").status == 0
+        assert f"Weights of {older} are those of {len(ids)} of {len(ids)} items here" in caplog.text
 
 
 def test_a_run_end_to_end(tiny, cli, tmp_path, capfd):

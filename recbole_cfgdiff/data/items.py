@@ -16,7 +16,8 @@ from recbole_cfgdiff.data.convert.tokens import unescape
 
 
 def item_fields(config: Any) -> pd.DataFrame | None:
-    """The columns of ``.item``, whatever ``load_col`` says, by item id; None where there is no such file.
+    """The columns of ``.item``, whatever ``load_col`` says, by item id as RecBole has it; None where there is no such
+    file.
 
     Text, as it was before it was escaped, and numbers; values of several, such as genres, are text. Of an item with
     several lines the first counts.
@@ -32,8 +33,10 @@ def item_fields(config: Any) -> pd.DataFrame | None:
     everything.final_config_dict = {**config.final_config_dict, "load_col": {"item": "*"}, "unload_col": None}
     table = read_file(AtomicFile(path, "item", [item], is_unique=True), everything, hashlib.sha256())
     columns = {field.partition(":")[0]: column for field, column in table.columns.items()}
-    fields = pd.DataFrame({name: _values(column) for name, column in columns.items()})
-    return fields.drop_duplicates(item).set_index(item)
+    ids = columns.pop(item)
+    fields = pd.DataFrame({name: _values(column) for name, column in columns.items()}, range(len(ids.codes)))
+    fields.index = pd.Index(np.array(ids.words, dtype=object)[ids.codes], name=item)
+    return fields[~fields.index.duplicated()]
 
 
 def _values(column: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from recbole_cfgdiff.data.convert.tokens import unescaped_ids
 from recbole_cfgdiff.diffusion import Denoiser
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model import DiffRec
@@ -69,7 +70,7 @@ def _are_ids(ids: Any) -> bool:
     return (
         isinstance(ids, dict)
         and set(ids) - {"users"} == {"items"}
-        and all(is_list_of_text(each) and len(set(each)) == len(each) for each in ids.values())
+        and all(is_list_of_text(each) and len(set(each[1:])) == len(each[1:]) for each in ids.values())
     )
 
 
@@ -96,7 +97,9 @@ def ids_of(model: torch.nn.Module, dataset: Any) -> dict[str, list[str]]:
     # Of our models a width may be the number of users, but none of their weights is a user's.
     if not isinstance(model, DiffRec) and any(dataset.user_num in weight.shape for weight in model.parameters()):
         fields["users"] = dataset.uid_field
-    return {what: dataset.field2id_token[field].tolist() for what, field in fields.items()}
+    return {
+        what: [_PADDING, *unescaped_ids(dataset.field2id_token[name][1:].tolist())] for what, name in fields.items()
+    }
 
 
 class _Match(NamedTuple):
@@ -110,9 +113,10 @@ class _Match(NamedTuple):
 
     @classmethod
     def of(cls, what: str, before: Sequence[str], now: Sequence[str]) -> _Match:
-        place = {each: index for index, each in enumerate(before)}
+        place = {each: index for index, each in enumerate(before[1:], 1)}  # an id may be as the padding, which is first
         both = torch.tensor(
-            [(place[each], index) for index, each in enumerate(now) if each in place], dtype=torch.int64
+            [(0, 0), *((place[each], index) for index, each in enumerate(now[1:], 1) if each in place)],
+            dtype=torch.int64,
         )
         return cls(what, len(before), len(now), *both.reshape(-1, 2).T)
 

@@ -14,6 +14,7 @@ from recbole.utils import ModelType
 
 from recbole_cfgdiff import data
 from recbole_cfgdiff.compat import RECBOLE
+from recbole_cfgdiff.data.convert.tokens import unescaped_ids
 from recbole_cfgdiff.data.histories import histories_of
 from recbole_cfgdiff.data.items import item_fields
 from recbole_cfgdiff.data.sequences import item_sequences, needs_sequences
@@ -48,7 +49,7 @@ def recommender_of_run(path: str | Path) -> Recommender:
     dataset = trained.dataset
     ids = dataset.field2id_token
     items = Catalogue(_items(trained, ids[dataset.iid_field][1:]))
-    users = Users(Ids("user", list(ids[dataset.uid_field][1:])), _histories(trained))
+    users = Users(Ids("user", unescaped_ids(ids[dataset.uid_field][1:].tolist())), _histories(trained))
     guidance_scale = getattr(trained.trainer.model, "guidance_scale", 0.0)
     source = _source(trained, users.histories)
     return Recommender(source, items, users, guidance_scale, _about(trained, Path(path), users))
@@ -84,9 +85,11 @@ def _source(trained: Prepared, histories: Histories) -> Source:
 
 def _items(trained: Prepared, ids: np.ndarray) -> pd.DataFrame:
     """A row an item: its id, and the fields of ``.item`` where the data set has such a file."""
-    table = pd.DataFrame({ITEM: ids.astype(str)})
+    table = pd.DataFrame({ITEM: unescaped_ids(ids.tolist())})
     fields = item_fields(trained.config)
-    return table if fields is None else table.join(fields.rename(columns={ITEM: "item_"}), on=ITEM)
+    if fields is None:
+        return table
+    return table.join(fields.rename(columns={ITEM: "item_"}).reindex(ids.astype(object)).reset_index(drop=True))
 
 
 def _about(trained: Prepared, path: Path, users: Users) -> dict[str, Any]:

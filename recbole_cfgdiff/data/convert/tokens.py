@@ -8,6 +8,7 @@ hexadecimal, as in web addresses; ``urllib.parse.unquote`` is the way back.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
 # What pandas.read_csv takes for a missing value (its documentation, na_values).
@@ -32,3 +33,9 @@ def escape_word(text: str) -> str:
 def unescape(text: str) -> str:
     """The inverse of both."""
     return unquote(text)
+
+
+def unescaped_ids(ids: Sequence[str]) -> list[str]:
+    """Ids as they were before ``escape``; as they are if one of them was not written by it, as in data of others."""
+    before = [unescape(each) for each in ids]
+    return before if [escape(each) for each in before] == list(ids) else list(ids)
