@@ -2,8 +2,10 @@ import json
 import os
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -14,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender import Recommender
+from recbole_cfgdiff.recommender.recommender import Users
+from recbole_cfgdiff.scoring.histories import Histories
 
 MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec"]
 USERS = ["u1", "u4", "u12"]
@@ -65,6 +69,17 @@ def test_scores_are_the_same_bit_for_bit(model, options, tmp_path):
     for whom in ({"users": USERS}, {"histories": [["i1", "i2"], []]}):
         pd.testing.assert_frame_equal(recommender.recommend(**whom, **asked), loaded.recommend(**whom, **asked))
     assert loaded.source.given == recommender.source.given and loaded.about == recommender.about
+
+
+def test_known_users_without_a_history_stay_known(tmp_path):
+    recommender = make_recommender()
+    rows = np.array([2, 2, 5]), np.array([4, 3, 7])
+    users = Users(recommender.users.ids, Histories.of_pairs(*rows, len(recommender.users.ids) + 1, 31))
+    replace(recommender, users=users).save_pretrained(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model").users
+    assert loaded.ids.ids.tolist() == users.ids.ids.tolist()
+    assert loaded.histories.offsets.equal(users.histories.offsets)
+    assert loaded.histories.items.tolist() == [4, 3, 7]
 
 
 def test_a_model_that_was_loaded_is_saved_as_it_was(folder, tmp_path):
@@ -246,7 +261,8 @@ def test_a_header_of_weights_that_claims_too_much(folder):
         ("items.parquet", {"item": [b"x"] * 30}, "expected text or numbers"),
         ("items.parquet", {"item": ["x", None] * 15}, "a row has no item"),
         ("histories.parquet", {"user": ["u1"], "item": ["nobody's"]}, "unknown to the model"),
-        ("histories.parquet", {"user": ["u1", None], "item": ["i1"] * 2}, "has no user or no item"),
+        ("histories.parquet", {"user": ["u1", None], "item": ["i1"] * 2}, "a row has no user"),
+        ("histories.parquet", {"user": ["u1", "u1"], "item": ["i1", None]}, "no item though its user has others"),
         ("histories.parquet", {"user": ["u1"]}, "expected columns user and item"),
     ],
 )

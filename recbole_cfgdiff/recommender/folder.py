@@ -104,12 +104,13 @@ def _values(given: DiffRecHyperparameters) -> list[tuple[Any, Any]]:
 
 
 def _as_table(users: Users, items: Catalogue) -> pd.DataFrame:
-    """A row an item of a user, in the order of the histories."""
-    counts = users.histories.counts()[1:].numpy()
+    """A row an item of a user, in the order of the histories; one without an item for a user who has none."""
+    counts, starts = users.histories.counts()[1:].numpy(), users.histories.offsets[1:-1].numpy()
+    of_item = np.insert(users.histories.items.numpy() - 1, starts[counts == 0], -1)
     return pd.DataFrame(
         {
-            "user": pd.Categorical.from_codes(np.repeat(np.arange(len(counts)), counts), users.ids.ids),
-            ITEM: pd.Categorical.from_codes(users.histories.items.numpy() - 1, items.ids.ids),
+            "user": pd.Categorical.from_codes(np.repeat(np.arange(len(counts)), np.maximum(counts, 1)), users.ids.ids),
+            ITEM: pd.Categorical.from_codes(of_item, items.ids.ids),
         }
     )
 
@@ -256,8 +257,9 @@ def _read_users(path: Path, items: Catalogue) -> Users:
         raise ConfigError(f"{HISTORIES}: expected columns user and {ITEM}, got {', '.join(map(str, table.columns))}")
     users, known = pd.factorize(table["user"])
     of_item, ids = pd.factorize(table[ITEM])
-    if (users < 0).any() or (of_item < 0).any():
-        raise ConfigError(f"{HISTORIES}: a row has no user or no item")
-    numbers = items.ids.numbers(ids)[of_item]
-    histories = Histories.of_pairs(users + 1, numbers, len(known) + 1, len(items) + 1)
+    has_item = of_item >= 0
+    if (users < 0).any() or (np.bincount(users, minlength=1)[users[~has_item]] > 1).any():
+        raise ConfigError(f"{HISTORIES}: a row has no user, or no item though its user has others")
+    numbers = items.ids.numbers(ids)[of_item[has_item]]
+    histories = Histories.of_pairs(users[has_item] + 1, numbers, len(known) + 1, len(items) + 1)
     return Users(Ids("user", [str(each) for each in known]), histories)
