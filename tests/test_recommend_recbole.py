@@ -10,6 +10,8 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import load_data_and_model, run
 from recbole_cfgdiff.recommender import Recommender
+from recbole_cfgdiff.recommender.onnx_export import write_onnx
+from recbole_cfgdiff.recommender.vectors import query_vectors, write_vectors
 from recbole_cfgdiff.runs.prepare import load_data
 
 QUIET = {"show_progress": False, "state": "ERROR"}
@@ -158,6 +160,20 @@ def test_what_such_models_do_not_have_is_refused(tiny, tmp_path):
         recommender.recommend(users=["u1"], guidance_scale=2.0)
     with pytest.raises(ConfigError, match="model EASE: only the models of this package have item vectors"):
         recommender.recommend(users=["u1"], diversify=0.5)
+    for write in (write_vectors, write_onnx):
+        with pytest.raises(ConfigError, match=r"model EASE: only the models of this package|onnx: .* need RecBole"):
+            write(recommender, tmp_path)
+    with pytest.raises(ConfigError, match="model EASE: only the models of this package have item vectors"):
+        query_vectors(recommender, [["i1"]])
     with pytest.raises(ConfigError, match="export: the scores of EASE need RecBole"):
         recommender.save_pretrained(tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize("model", ["EASE", "SASRec"])
+def test_trained_on_all_rows_it_knows_users_by_all_rows(model, tiny):
+    recommender, rows = Recommender.load(trained(model, fit="all")), rows_of()
+    known = recommender.recommend(users=list(rows.index), topk=40)
+    new = recommender.recommend(histories=list(rows), topk=40)
+    assert known["item"].tolist() == new["item"].tolist()
+    np.testing.assert_allclose(known["score"], new["score"], rtol=1e-5, atol=1e-5)

@@ -7,16 +7,19 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recbole_cfgdiff.data.atomic_file import AtomicFile, read_file
 from recbole_cfgdiff.data.atomic_rows import Texts
+from recbole_cfgdiff.data.convert.tokens import unescape
 
 
 def item_fields(config: Any) -> pd.DataFrame | None:
     """The columns of ``.item``, whatever ``load_col`` says, by item id; None where there is no such file.
 
-    Text and numbers; values of several, such as genres, are text. Of an item with several lines the first counts.
+    Text, as it was before it was escaped, and numbers; values of several, such as genres, are text. Of an item with
+    several lines the first counts.
 
     Raises:
         ConfigError: if the file is malformed.
@@ -36,4 +39,5 @@ def item_fields(config: Any) -> pd.DataFrame | None:
 def _values(column: Any) -> Any:
     if not isinstance(column, Texts):
         return column
-    return pd.Series(pd.Series(column.words, dtype=object).to_numpy()[column.codes], dtype=object)
+    words = np.array([unescape(word) for word in column.words], dtype=object)
+    return pd.Series(words[column.codes], dtype=object)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbole_cfgdiff.escape import for_markdown, markdown_code
@@ -60,7 +60,7 @@ recommender.recommend(histories=[[{example}]], topk=10)
 ## Metrics
 
 {metrics}
-
+{sections}
 ## Licence
 
 The weights derive from the data set, whose terms hold for what is made of it: add them here before you pass this folder
@@ -79,8 +79,8 @@ _WHAT = {
 }
 
 
-def card(recommender: Recommender, with_histories: bool) -> str:
-    """Markdown, with the front matter that model hubs read."""
+def card(recommender: Recommender, with_histories: bool, sections: Sequence[str] = ()) -> str:
+    """Markdown, with the front matter that model hubs read; ``sections`` are those of further files."""
     about, items = recommender.about, recommender.items
     users = recommender.users
     holds = "The folder holds the histories" if with_histories else "The folder holds no history; the data has those"
@@ -93,6 +93,7 @@ def card(recommender: Recommender, with_histories: bool) -> str:
         histories=f"{holds} of {len(users.ids) if users else 'an unknown number of'} users.",
         training=_facts(about, {**_TRAINING, **_PROTOCOL}),
         metrics=_metrics(about),
+        sections="".join(f"\n{section}" for section in sections),
     )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from recbole_cfgdiff.diffusion import Denoiser
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import folder_in_one_piece
+from recbole_cfgdiff.recommender import onnx_export, vectors
 from recbole_cfgdiff.recommender.card import card
 from recbole_cfgdiff.recommender.catalogue import ITEM, Catalogue
 from recbole_cfgdiff.recommender.ids import Ids
@@ -48,8 +49,17 @@ _MOST_CONFIG_BYTES = 2**20
 _MOST_STEPS = 200_000  # a schedule has a few numbers for each
 
 
-def save(recommender: Recommender, folder: Path, with_histories: bool = True) -> None:
+# What may be asked for beside: what writes it, and what the card says of it.
+FURTHER: dict[str, tuple[Callable[[Recommender, Path], None], Callable[[Recommender], str]]] = {
+    "vectors": (vectors.write_vectors, vectors.card_section),
+    "onnx": (onnx_export.write_onnx, onnx_export.card_section),
+}
+
+
+def save(recommender: Recommender, folder: Path, with_histories: bool = True, also: Collection[str] = ()) -> None:
     """Write a model into a folder, which is made. Arguments and errors as of ``Recommender.save_pretrained``."""
+    if unknown := sorted(set(also) - set(FURTHER)):
+        raise ConfigError(f"also: expected some of {', '.join(FURTHER)}, got {unknown[0]!r}")
     source, about = recommender.source, recommender.about
     if not isinstance(source, HistorySource) or about.get("model") not in PARTS:
         raise ConfigError(
@@ -75,7 +85,11 @@ def save(recommender: Recommender, folder: Path, with_histories: bool = True) ->
         write_parquet(recommender.items.table, unfinished / ITEMS)
         if users is not None:
             write_parquet(_as_table(users, recommender.items), unfinished / HISTORIES)
-        (unfinished / CARD).write_text(card(recommender, users is not None), encoding="utf-8")
+        kept = replace(recommender, users=users)
+        for name in also:
+            FURTHER[name][0](kept, unfinished)
+        sections = [FURTHER[name][1](kept) for name in also]
+        (unfinished / CARD).write_text(card(recommender, users is not None, sections), encoding="utf-8")
 
 
 def _values(given: DiffRecHyperparameters) -> list[tuple[Any, Any]]:

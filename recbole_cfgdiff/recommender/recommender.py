@@ -134,8 +134,13 @@ class Recommender:
 
         return load(Path(folder).expanduser())
 
-    def save_pretrained(self, folder: str | Path, with_histories: bool = True) -> None:
+    def save_pretrained(self, folder: str | Path, with_histories: bool = True, also: Collection[str] = ()) -> None:
         """Write the model as a folder, which must not be there yet.
+
+        Args:
+            folder: its path.
+            with_histories: keep the known users' histories, or nothing of any user.
+            also: ``vectors``, those of items and users as Parquet; ``onnx``, the model as a graph.
 
         Raises:
             ConfigError: if the folder is there, or if the model needs RecBole for its scores.
@@ -143,7 +148,7 @@ class Recommender:
         """
         from recbole_cfgdiff.recommender.folder import save
 
-        save(self, Path(folder).expanduser(), with_histories)
+        save(self, Path(folder).expanduser(), with_histories, also)
 
     def recommend(
         self, users: Sequence[object] | None = None, histories: Sequence[History] | None = None, **asked: Any

@@ -92,7 +92,14 @@ class RecBoleSource:
 
     def item_vectors(self) -> torch.Tensor:
         """As of ``Source``: always the error."""
-        raise ConfigError(
+        raise self._without_vectors()
+
+    def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
+        """As of ``Source``: always the error."""
+        raise self._without_vectors()
+
+    def _without_vectors(self) -> ConfigError:
+        return ConfigError(
             f"model {self._name}: only the models of this package have item vectors, which vectors and diversify need"
         )
 

@@ -31,7 +31,7 @@ from recbole_cfgdiff.runs.spec import RECORD
 from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.version import __version__
 
-_OF_OPTIONS = ("seed", "chosen_by", "noise_threshold", "valid_metric")
+_OF_OPTIONS = ("seed", "chosen_by", "noise_threshold")
 _OF_RESULT = ("epochs", "training_seconds", "fit", "like")
 
 
@@ -92,19 +92,23 @@ def _items(trained: Prepared, ids: np.ndarray) -> pd.DataFrame:
 def _about(trained: Prepared, path: Path, users: Users) -> dict[str, Any]:
     """What the card tells."""
     config, told = trained.config, _result(path)
-    split = config["benchmark_filename"] or config["eval_args"]["split"]
+    is_measured = config["fit"] != "all"
+    protocol = {
+        "split": config["benchmark_filename"] or config["eval_args"]["split"],
+        "ranking": "all items that the user has not interacted with in the training part",
+        "valid_metric": config["valid_metric"],
+    }
     return {
         "model": config["model"],
         "dataset": config["dataset"],
         "n_users": len(users.ids),
         "n_interactions": int(users.histories.counts().sum()),
         "rows": config["val_interval"],
-        "split": split,
-        "ranking": "all items that the user has not interacted with in the training part",
+        **(protocol if is_measured else {}),
         **{name: config[name] for name in _OF_OPTIONS},
         **{name: told[name] for name in _OF_RESULT if name in told},
-        "valid": told.get("best_valid_result") or told.get("valid") or {},
-        "test": told.get("test_result") or told.get("test") or {},
+        "valid": (told.get("best_valid_result") or told.get("valid") or {}) if is_measured else {},
+        "test": (told.get("test_result") or told.get("test") or {}) if is_measured else {},
         "versions": f"recbole-cfgdiff {__version__}, recbole {RECBOLE}, torch {torch.__version__}",
     }
 
