@@ -32,6 +32,7 @@ from recbole_cfgdiff.files import write_json
 from recbole_cfgdiff.recommender import Recommender
 
 _HERE = Path(__file__).resolve().parents[1]
+_COMMAND = [sys.executable, "-m", "recbole_cfgdiff"]
 _REQUESTS = 2000  # different ones
 _WARM_UP_SECONDS = 2.0
 _WAYS = {"in batches": [], "one at a time": ["--max-batch=1"]}
@@ -39,11 +40,20 @@ _WAYS = {"in batches": [], "one at a time": ["--max-batch=1"]}
 
 def ml_100k(folder: Path) -> None:
     """Train a CFGDiffRec of ml-100k, and export it."""
+    train = [
+        "run",
+        "--model=CFGDiffRec",
+        "--dataset=ml-100k",
+        "--epochs=2",
+        "--run_name=serve",
+        "--show_progress=False",
+    ]
     with working_folder():
-        command = [sys.executable, "-m", "recbole_cfgdiff", "run", "--model=CFGDiffRec", "--dataset=ml-100k"]
-        command += ["--epochs=2", "--run_name=serve", "--state=ERROR"]
-        subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, check=True)
-        Recommender.load("saved/serve").save_pretrained(folder)
+        for command in (
+            [*train, "--state=ERROR", "--show_progress=False"],
+            ["export", "--checkpoint=saved/serve", f"--output={folder}"],
+        ):
+            subprocess.run([*_COMMAND, *command], env=_environment(), stdout=subprocess.DEVNULL, check=True)
 
 
 def generated(folder: Path) -> None:
@@ -108,7 +118,7 @@ async def load(port: int, made: list[bytes], connections: int, seconds: float) -
 
 def measure(model: Path, arguments: list[str], made: list[bytes], connections: int, seconds: float) -> dict[str, Any]:
     """A row of the table."""
-    command = [sys.executable, "-m", "recbole_cfgdiff", "serve", f"--model={model}", "--port=0", *arguments]
+    command = [*_COMMAND, "serve", f"--model={model}", "--port=0", *arguments]
     with subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         (port,) = re.findall(r":(\d+)/", server.stdout.readline())
