@@ -34,6 +34,7 @@ def item_fields(config: Any) -> pd.DataFrame | None:
     table = read_file(AtomicFile(path, "item", [item], is_unique=True), everything, hashlib.sha256())
     columns = {field.partition(":")[0]: column for field, column in table.columns.items()}
     ids = columns.pop(item)
+    assert isinstance(ids, Texts)  # ids are tokens
     fields = pd.DataFrame({name: _values(column) for name, column in columns.items()}, range(len(ids.codes)))
     fields.index = pd.Index(np.array(ids.words, dtype=object)[ids.codes], name=item)
     return fields[~fields.index.duplicated()]
