@@ -43,7 +43,7 @@ license: other
 ```python
 from recbole_cfgdiff.recommender import Recommender
 
-recommender = Recommender.load("PATH OF THIS FOLDER")
+recommender = Recommender.load(".")  # in this folder
 recommender.recommend(histories=[[{example}]], topk=10)
 ```
 

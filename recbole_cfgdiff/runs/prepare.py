@@ -74,11 +74,12 @@ def load_trained(model_file: str | Path) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     dataset, train_data, valid_data, test_data = load_data(config)
     trainer = make_trainer(config, train_data)
-    load_model_state(trainer.model, state, path)
     if state.get("ids") not in (None, ids_of(trainer.model, dataset)):  # whose scores would be taken for others'
         raise ConfigError(
-            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order"
+            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order; "
+            f"train it anew by run --fit=all --like={path.parent}, or convert the data under another name"
         )
+    load_model_state(trainer.model, state, path)
     trainer.model.eval()
     return Prepared(config, dataset, trainer, train_data, valid_data, test_data)
 
