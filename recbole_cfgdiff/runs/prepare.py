@@ -76,8 +76,8 @@ def load_trained(model_file: str | Path) -> Prepared:
     trainer = make_trainer(config, train_data)
     if state.get("ids") not in (None, ids_of(trainer.model, dataset)):  # whose scores would be taken for others'
         raise ConfigError(
-            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another order; "
-            f"train it anew by run --fit=all --like={path.parent}, or convert the data under another name"
+            f"checkpoint {path}: the data set {config['dataset']} has other items or users by now, or in another "
+            f"order; train it anew by run --fit=all --like={path.parent}, or convert the data under another name"
         )
     load_model_state(trainer.model, state, path)
     trainer.model.eval()
