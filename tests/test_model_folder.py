@@ -184,6 +184,7 @@ def test_what_the_configuration_says_is_checked(changes, told, folder):
         ({"steps": 10**15}, "steps: expected at most 200,000"),
         ({"steps": 0}, "steps: expected an integer of at least 1"),
         ({"dims_dnn": [10**9]}, "of another shape"),
+        ({"dims_dnn": [16] * 101}, "dims_dnn: expected at most 100 layers"),
         ({"dims_dnn": [2**62, 2**62]}, "hyperparameters of no network"),
         ({"dims_dnn": [16, 16]}, "is missing, or unknown"),
         ({"guidance_encoder": "os.system"}, "guidance_encoder: expected one of"),
@@ -273,9 +274,9 @@ def test_tables_are_checked(name, table, told, folder):
 
 def test_few_bytes_that_unpack_to_many_are_refused(folder, monkeypatch):
     monkeypatch.setattr("recbole_cfgdiff.recommender.tables._MOST_BYTES", 2**20)
-    table = pa.table({"user": ["u" * 10_000] * 1000, "item": ["i1"] * 1000})
+    table = pa.table({"user": [f"{number:05}" + "u" * 10_000 for number in range(1000)], "item": ["i1"] * 1000})
     pyarrow.parquet.write_table(table, folder / "histories.parquet")
-    assert (folder / "histories.parquet").stat().st_size < 2**18
+    assert (folder / "histories.parquet").stat().st_size < 2**19
     assert "expected at most 1,048,576 bytes, unpacked" in refused(folder)
 
 

@@ -48,6 +48,7 @@ CARD = "README.md"
 FORMAT = 1
 _MOST_CONFIG_BYTES = 2**20
 _MOST_STEPS = 200_000  # a schedule has a few numbers for each
+_MOST_LAYERS = 100
 
 
 # What may be asked for beside: what writes it, and what the card says of it.
@@ -207,6 +208,8 @@ def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
         raise ConfigError(f"{CONFIG}: hyperparameters: {min(misfits)} is missing, or unknown")
     if isinstance(steps := config["hyperparameters"]["steps"], int) and steps > _MOST_STEPS:
         raise ConfigError(f"{CONFIG}: steps: expected at most {_MOST_STEPS:,}, got {steps}")
+    if isinstance(widths := config["hyperparameters"]["dims_dnn"], list) and len(widths) > _MOST_LAYERS:
+        raise ConfigError(f"{CONFIG}: dims_dnn: expected at most {_MOST_LAYERS} layers, got {len(widths):,}")
     given = parts.hyperparameters.read(config["hyperparameters"])
     task = parts.make_task(given, n_items, make_schedule(given))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from recbole_cfgdiff.errors import ConfigError, nearest
 
 _TOLD = 5  # unknown ids that a message names
+_COMPARED = 2000  # ids with each of them: a few milliseconds a hundred
 
 
 class Ids:
@@ -55,12 +57,19 @@ class Ids:
     def _unknown(self, unknown: Sequence[str], asked: int) -> ConfigError:
         told = []
         for each in unknown[:_TOLD]:
-            similar = nearest(each, self.ids)
+            similar = nearest(each, self._alike(each))
             told.append(f"{each!r} (nearest: {similar[0]!r})" if similar else repr(each))
         rest = f" and {len(unknown) - _TOLD} more" if len(unknown) > _TOLD else ""
         return ConfigError(
             f"{self.what}s: {len(unknown)} of {asked} {self.what}s are unknown to the model: {', '.join(told)}{rest}"
         )
+
+    def _alike(self, wanted: str) -> Sequence[str]:
+        """Those to look for the nearest among: of many ids some of the same beginning and about the same length."""
+        if len(self.ids) <= _COMPARED:
+            return list(self.ids)
+        alike = (each for each in self.ids if each[:1] == wanted[:1] and abs(len(each) - len(wanted)) <= 1)
+        return list(islice(alike, _COMPARED))
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
         """The ids of some numbers of at least 1, objects of the same shape."""
