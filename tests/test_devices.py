@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.overlay.restoring import load_model_state
 from recbole_cfgdiff.runs import prepare as preparing
 from recbole_cfgdiff.runs.prepare import prepare
+from recbole_cfgdiff.scoring import histories as histories_module
 
 QUIET = {"epochs": 1, "show_progress": False, "state": "ERROR"}
 IN_A_GROUP = {"local_rank": 0, "world_size": 2, "nproc": 1, "offset": 0, "ip": "localhost", "port": "5678"}

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import write_inter
-from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import Denoiser, MovingAverage
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import run
 from recbole_cfgdiff.runs.prepare import load_data, make_trainer
+from recbole_cfgdiff.scoring import histories as histories_module
 
 NO_TIMES = "--load_col={'inter': ['user_id', 'item_id']}"
 QUIET = {"show_progress": False, "state": "ERROR"}

@@ -124,10 +124,11 @@ def test_negative_items_are_drawn_as_asked(tiny):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--eval_args={'mode': 'uni20'}"], "only full ranking"),
+        (["--model=SASRec", "--eval_args={'mode': 'uni20'}"], "only full ranking"),
         (["--model=DIEN", *RANKED], "training rows of its own"),
         (
             [
+                "--model=SASRec",
                 "--eval_args={'order': 'RO'}",
                 "--load_col={'inter': ['user_id', 'item_id']}",
             ],
@@ -136,7 +137,7 @@ def test_negative_items_are_drawn_as_asked(tiny):
     ],
 )
 def test_mistakes_are_told(options, part, tiny, cli):
-    outcome = cli("--model=SASRec", "--dataset=tiny", "--state=ERROR", *options)
+    outcome = cli("--dataset=tiny", "--state=ERROR", *options)
     assert outcome.status == 2 and part in outcome.err and "Traceback" not in outcome.err, outcome.err
 
 

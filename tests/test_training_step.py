@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_cfgdiff.data import histories as histories_module
 from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.diffusion.fast import squared_errors as losses_module
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.runs.prepare import load_data, make_trainer
+from recbole_cfgdiff.scoring import histories as histories_module
 
 # What reads a result from the device: its size or its value decides how the host goes on.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "is_nonzero", "equal")

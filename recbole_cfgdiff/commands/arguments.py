@@ -18,7 +18,7 @@ class _Once(argparse.Action):
         self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
     ) -> None:
         before = parser.given.setdefault(self.dest, values)
-        if before != values:
+        if str(before) != str(values):  # nan is not itself
             raise ConfigError(f"{option_string} is given twice: {before} and {values}")
         setattr(namespace, self.dest, values)
 

@@ -56,7 +56,8 @@ class Scorer:
             shape ``(B, n)``, higher is better; the next may overwrite it, so that no more than one scale's scores are
             held.
         """
-        x_T, code = self._start(history)
+        x_T, guidance = self._start(history)
+        code = self.denoiser.encode(guidance)
         if self.runs_in_hidden_space:
             yield from (self._process or self._make_process()).scores(x_T, code, guidance_scales)
             return
@@ -85,14 +86,15 @@ class Scorer:
         process = self._process or self._make_process()
         if process.share_of_start != 0:
             raise ValueError("scores hold a share of the history itself, as with mean_type eps: no inner products")
-        return process.query_vectors(*self._start(history), guidance_scale)
+        x_T, guidance = self._start(history)
+        return process.query_vectors(x_T, self.denoiser.encode(guidance), guidance_scale)
 
-    def _start(self, history: torch.Tensor | SparseRows) -> tuple[torch.Tensor | SparseRows, torch.Tensor | None]:
-        """Where the process starts, and the encoded guidance."""
+    def _start(self, history: torch.Tensor | SparseRows) -> tuple[torch.Tensor | SparseRows, SparseRows]:
+        """Where the process starts, and what guides it."""
         weight = self.denoiser.input_bias  # of its device and type
         rows = self.task.rows(history.to(weight)) if isinstance(history, torch.Tensor) else history
         x_T, guidance = self.task.inference_start(rows)
-        return x_T.to(weight.dtype) if isinstance(x_T, torch.Tensor) else x_T, self.denoiser.encode(guidance)
+        return x_T.to(weight.dtype) if isinstance(x_T, torch.Tensor) else x_T, guidance
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:
