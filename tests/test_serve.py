@@ -440,12 +440,14 @@ def accepts(port):
         (["--model=m", "--token="], "--token: expected a token of printable ASCII characters"),
         (["--model=m", "--token=a", "--token-file=t"], "token: expected one, got it by --token and by --token-file"),
         (["--model=m", "--token-file=none"], "none: No such file"),
+        (["--model=m", "--token-file=long"], "--token-file: expected at most 4,096 bytes"),
         (["--model=m", "--workers=2"], "unknown argument --workers=2"),
     ],
     ids=str,
 )
 def test_a_mistake_is_one_line(arguments, told, tmp_path, capfd):
     (tmp_path / "t").write_text("secret")
+    (tmp_path / "long").write_text("a" * 5000)
     assert main(["serve", *arguments]) == 2
     _, err = capfd.readouterr()
     assert told in err and len(err.splitlines()) == 1

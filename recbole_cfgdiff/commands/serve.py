@@ -75,4 +75,7 @@ def _content(file: Path | None) -> str | None:
     if file is None:
         return None
     with file.open("rb") as opened:
-        return opened.read(_MOST_TOKEN).decode("utf-8", "replace").strip()
+        content = opened.read(_MOST_TOKEN + 1)
+    if len(content) > _MOST_TOKEN:
+        raise ConfigError(f"--token-file: expected at most {_MOST_TOKEN:,} bytes in {file}")
+    return content.decode("utf-8", "replace").strip()
