@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
-from pandas.api.types import is_object_dtype
+from pandas.api.types import is_numeric_dtype
 
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.escape import marked
@@ -57,7 +57,7 @@ def check_ending(path: Path) -> None:
 def _schema(table: pd.DataFrame) -> pa.Schema:
     """Of a table that may be empty, whose text has no type then."""
     fields = (
-        (name, pa.string() if is_object_dtype(column) else pa.from_numpy_dtype(column.dtype))
+        (name, pa.from_numpy_dtype(column.dtype) if is_numeric_dtype(column) else pa.string())
         for name, column in table.items()
     )
     return pa.schema(list(fields))
