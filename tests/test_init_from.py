@@ -122,7 +122,8 @@ def test_it_says_how_many_were_matched_and_goes_on_when_interrupted(tiny, grown,
     Path(before).rename("elsewhere")
     assert cli("--resume=saved/short", "--epochs=3", "--show_progress=False").status == 0
     ours, others = (checkpoint.load(f"saved/{name}/best.pth")["state_dict"] for name in ("long", "short"))
-    assert all(torch.equal(ours[name], others[name]) for name in ours)
+    for name in ours:  # by several threads LightGCN's sums are in any order
+        torch.testing.assert_close(ours[name], others[name], rtol=0, atol=1e-6)
 
 
 def without_ids(state):
