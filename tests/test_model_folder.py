@@ -104,6 +104,14 @@ def test_the_card_tells_the_run(folder):
     assert "| ndcg@10 | 0.5000 | 0.2500 |" in card and "the histories of 12 users" in card
 
 
+@pytest.mark.parametrize(("fit", "told"), [("all", "no row was left out"), (None, "the run has left no result")])
+def test_the_card_of_a_model_without_metrics_says_why(fit, told, tmp_path):
+    recommender = make_recommender()
+    about = {"model": "CFGDiffRec", "fit": fit}
+    replace(recommender, about=about).save_pretrained(tmp_path / "model")
+    assert told in (tmp_path / "model" / "README.md").read_text()
+
+
 def test_a_folder_that_is_there_stays(folder):
     before = (folder / "config.json").read_text()
     with pytest.raises(ConfigError, match="exists already"):

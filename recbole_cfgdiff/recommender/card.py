@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbole_cfgdiff.escape import for_markdown, markdown_code
-from recbole_cfgdiff.version import __version__
 
 if TYPE_CHECKING:
     from recbole_cfgdiff.recommender.recommender import Recommender
@@ -110,11 +109,12 @@ def _cell(value: Any) -> str:
 
 def _metrics(about: Mapping[str, Any]) -> str:
     valid, test = (about.get(part) or {} for part in ("valid", "test"))
-    if not valid and not test:
+    if about.get("fit") == "all":
         return "This model was not evaluated: no row was left out of its training."
+    if not valid and not test:
+        return "Nothing is known of them: the run has left no result."
     lines = [f"One run, seed {_cell(about.get('seed'))}.", "", "| metric | validation | test |", "| --- | --- | --- |"]
     for name in dict.fromkeys([*valid, *test]):
         numbers = (f"{part[name]:.4f}" if name in part else "" for part in (valid, test))
         lines.append(f"| {for_markdown(name)} | {' | '.join(numbers)} |")
-    lines += ["", f"Of recbole-cfgdiff {__version__}; how they were measured stands under the protocol above."]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import pandas as pd
 from recbole_cfgdiff.errors import ConfigError, nearest
 
 _TOLD = 5  # unknown ids that a message names
-_COMPARED = 2000  # ids with each of them: a few milliseconds a hundred
+_COMPARED = 2000  # ids that each of them is compared with, which is slow
 
 
 class Ids:

@@ -1,4 +1,4 @@
-"""Where scores come from: ours from histories alone; others say what they can do by the same class."""
+"""Where scores come from: ours from histories alone; others by the same methods."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ class HistorySource:
 
     def taken(self, histories: Histories) -> Histories:
         """As of ``Source``, on the device of the weights."""
-        return weighted(self.given, histories).to(self.scorer.denoiser.input_bias.device)
+        taken, device = weighted(self.given, histories), self.scorer.denoiser.input_bias.device
+        return taken if taken.offsets.device == device else taken.to(device)  # no copy of everybody's for each request
 
     def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``; never an error."""
