@@ -64,12 +64,12 @@ def stream(recommender: Recommender, folder: Path) -> None:
 
 def score(recommender: Recommender, folder: Path) -> None:
     """The scores of everybody."""
-    taken = recommender.source.taken(recommender.known_users().histories)
+    histories = recommender.known_users().histories
     size = max(1, SCORES // recommender.source.n_items)
     with torch.no_grad(), recommender.source.fixed_weights():
-        for start in range(1, len(taken.offsets) - 1, size):
-            chosen = torch.arange(start, min(start + size, len(taken.offsets) - 1))
-            recommender.source.of_histories(taken.select(chosen), 2.0)
+        for start in range(1, len(histories.offsets) - 1, size):
+            chosen = torch.arange(start, min(start + size, len(histories.offsets) - 1))
+            recommender.source.of_histories(recommender.source.rows(histories, chosen), 2.0)
 
 
 def measure(task: str, folder: Path, threads: int) -> dict[str, float]:

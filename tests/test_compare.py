@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -353,6 +355,18 @@ def test_settings_are_tuned_by_validation_where_test_disagrees(contrary, command
     other = run("DiffRec", "contrary", None, options)
     assert chosen["valid_ndcg@10"] > other["best_valid_score"]
     assert chosen["ndcg@10"] < other["test_result"]["ndcg@10"]
+
+
+def test_the_end_tells_the_command_that_fits_the_first_by_validation_where_test_disagrees(contrary, command):
+    for name, rate in (("slow", 1e-8), ("fast", 0.01)):
+        Path(f"{name}.yaml").write_text(f"learning_rate: {rate:.1e}\n")
+    models = "--models=DiffRec:slow.yaml,DiffRec:fast.yaml"
+    status, out, _ = command("compare", models, "--dataset=contrary", "--seeds=1", "--epochs=15", "--output=out")
+    metrics = pd.read_csv("out/results.csv").set_index("model")["ndcg@10"]
+    assert status == 0 and metrics["DiffRec:fast"] < metrics["DiffRec:slow"]
+    (told,) = re.findall("to use DiffRec:fast, first by validation on contrary: python -m recbole_cfgdiff (.*)", out)
+    assert command(*shlex.split(told), "--run_name=all")[0] == 0
+    assert checkpoint.find(Path("saved/all"), "best.pth").exists()
 
 
 def test_the_first_complete_table_is_there_early(tiny):

@@ -37,6 +37,13 @@ def test_dense_rows_are_multi_hot(pairs, users):
     assert torch.equal(dense, expected)
 
 
+@given(pairs, st.lists(st.integers(0, N_USERS - 1), max_size=8))
+def test_histories_of_some_are_theirs_in_order(pairs, users):
+    some = histories_of(pairs).of(torch.tensor(users, dtype=torch.int64))
+    items = [each.tolist() for each in some.items.split(some.counts().tolist())]
+    assert items == [in_order(pairs, user) for user in users] and len(some.values) == len(some.items)
+
+
 @given(pairs, st.floats(0, 1), st.floats(0, 2))
 def test_recency_weights_rise_linearly_within_each_user(pairs, w_min, w_max):
     dense = histories_of(pairs).weighted_by_recency(w_min, w_max).select(torch.arange(N_USERS)).dense()

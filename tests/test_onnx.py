@@ -35,7 +35,7 @@ def some_histories(n):
 def torchs_scores(recommender, histories, scale):
     people = np.repeat(np.arange(len(histories)), list(map(len, histories)))
     pairs = Histories.of_pairs(people, np.concatenate(histories), len(histories), N_ITEMS + 1)
-    rows = recommender.source.taken(pairs).select(torch.arange(len(histories)))
+    rows = recommender.source.rows(pairs, torch.arange(len(histories)))
     return recommender.source.of_histories(rows, scale)[:, 1:].numpy()
 
 

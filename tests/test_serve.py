@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import httpx
 import pytest
@@ -28,11 +28,12 @@ from recbole_cfgdiff.commands.cli import main
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender.recommender import Asked
 from recbole_cfgdiff.runs.pool import search_path
+from recbole_cfgdiff.serving import app
 from recbole_cfgdiff.serving.app import make_app
 from recbole_cfgdiff.serving.batching import Batcher, QueueFull
 from recbole_cfgdiff.serving.limits import Limits
 from recbole_cfgdiff.serving.metrics import Metrics
-from recbole_cfgdiff.serving.scoring import Job
+from recbole_cfgdiff.serving.scoring import Job, check_ids
 
 CHROMIUM = shutil.which("chromium")
 CASES = int(os.environ.get("SERVICE_CASES", "80"))  # requests that are made up
@@ -244,6 +245,29 @@ def test_a_full_queue_refuses_and_what_waited_is_scored_at_once():
         assert metric(client, "requests_total", path="/recommend", status="200") == 3
         assert metric(client, "requests_total", path="/recommend", status="429") == 1
         assert metric(client, "queue_length") == 0
+
+
+def test_requests_whose_unknown_ids_are_looked_up_count_for_the_queue(monkeypatch):
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def wait(recommender, job):
+        has_begun.set()
+        assert may_go_on.wait(60)
+        check_ids(recommender, job)
+
+    monkeypatch.setattr(app, "check_ids", wait)
+    with small(queue=1) as client, ThreadPoolExecutor(3) as threads:
+
+        def ask():
+            return client.post("/recommend", json={"users": ["nobody"]}).status_code
+
+        first = threads.submit(ask)
+        assert has_begun.wait(60)
+        others = [threads.submit(ask) for _ in range(2)]
+        refused = next(as_completed(others, timeout=60))
+        may_go_on.set()
+        assert refused.result() == 429
+        assert [each.result() for each in (first, *others) if each is not refused] == [422, 422]
 
 
 def test_paths_that_are_not_the_services_are_counted_as_one(client):

@@ -1,5 +1,6 @@
 """The inner products of the vectors are the scores, and an index by them gives the model's ranking."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ def read(path):
 def all_scores(recommender, over_the_items=False):
     """Of all known users, without the padding item."""
     source, users = recommender.source, recommender.users
-    rows = source.taken(users.histories).select(torch.arange(1, len(users.ids) + 1))
+    rows = source.rows(users.histories, torch.arange(1, len(users.ids) + 1))
     source.scorer.runs_in_hidden_space = not over_the_items
     scores = source.of_histories(rows, recommender.guidance_scale)
     source.scorer.runs_in_hidden_space = True
@@ -119,3 +120,9 @@ def test_an_index_gives_the_ranking_of_the_model(tmp_path):
     np.testing.assert_allclose(
         np.take_along_axis(scores, found, axis=1), np.take_along_axis(scores, best[:, :20], axis=1), rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("scale", [math.nan, math.inf, "2"])
+def test_scales_that_are_none_are_refused(scale):
+    with pytest.raises(ConfigError, match="guidance_scale: expected a finite number"):
+        query_vectors(make_recommender(), [["i1"]], scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,11 @@ def _say_report(results: Results, sections: Sequence[Section], output: Path, say
         say(f"\n{first_place(section.summary, section.metric)}")
     for note in notes(results, sections):
         say(f"note: {note}")
+    for run in results.first_by_validation():
+        say(
+            f"\nto use {run.label}, first by validation on {run.dataset}: python -m recbole_cfgdiff run --fit=all "
+            f"--like={shlex.quote(str(run.folder(output)))}"
+        )
     say(f"\nreport: {output / 'report.html'}")
 
 

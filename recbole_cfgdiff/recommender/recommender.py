@@ -250,12 +250,11 @@ class Recommender:
         scale: float,
         barred: torch.Tensor,
     ) -> Iterator[Lists]:
-        taken = self.source.taken(histories)
         size = max(1, SCORES // self.source.n_items)
         with torch.no_grad(), self.source.fixed_weights():
             for start in range(0, len(rows), size):
                 batch = slice(start, start + size)
-                selected = taken.select(rows[batch])
+                selected = self.source.rows(histories, rows[batch])
                 if users is None:
                     scores = self.source.of_histories(selected, scale)
                 else:

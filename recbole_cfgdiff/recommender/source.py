@@ -26,14 +26,19 @@ class Source(Protocol):
     n_items: int
     is_guided: bool
 
-    def taken(self, histories: Histories) -> Histories:
-        """Histories as the model takes them, such as weighted by recency."""
+    def rows(self, histories: Histories, chosen: torch.Tensor) -> SparseRows:
+        """Some histories as the model takes them, such as weighted by recency.
+
+        Args:
+            histories: on the CPU.
+            chosen: numbers of rows of ``histories``, int64, shape ``(B,)``.
+        """
 
     def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """For anybody.
 
         Args:
-            rows: histories that were ``taken``, shape ``(B, n_items)``, entries in time order.
+            rows: of ``rows``, shape ``(B, n_items)``, entries in time order.
             guidance_scale: any finite number.
 
         Returns:
@@ -82,10 +87,10 @@ class HistorySource:
         self.n_items = scorer.task.n_items
         self.is_guided = is_guided
 
-    def taken(self, histories: Histories) -> Histories:
+    def rows(self, histories: Histories, chosen: torch.Tensor) -> SparseRows:
         """As of ``Source``, on the device of the weights."""
-        taken, device = weighted(self.given, histories), self.scorer.denoiser.input_bias.device
-        return taken if taken.offsets.device == device else taken.to(device)  # no copy of everybody's for each request
+        taken = weighted(self.given, histories.of(chosen)).to(self.scorer.denoiser.input_bias.device)
+        return taken.select(torch.arange(len(chosen)))
 
     def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``; never an error."""

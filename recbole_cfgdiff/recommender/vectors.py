@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
 
+from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender.catalogue import ITEM
-
-if TYPE_CHECKING:
-    from recbole_cfgdiff.recommender.recommender import History, Recommender, Users
+from recbole_cfgdiff.recommender.recommender import History, Recommender, Users, is_scale
 
 ITEM_VECTORS = "item_vectors.parquet"
 USER_VECTORS = "user_vectors.parquet"
@@ -58,17 +56,19 @@ def query_vectors(
         ConfigError: on an unknown id, or if the scores are no inner products of such vectors.
     """
     scale = recommender.guidance_scale if guidance_scale is None else guidance_scale
-    taken = recommender.source.taken(recommender.numbered(histories))
+    if not is_scale(scale):
+        raise ConfigError(f"guidance_scale: expected a finite number of 32 bits, got {scale!r}")
+    rows = recommender.source.rows(recommender.numbered(histories), torch.arange(len(histories)))
     with torch.no_grad():
-        vectors = recommender.source.query_vectors(taken.select(torch.arange(len(histories))), scale)
+        vectors = recommender.source.query_vectors(rows, float(scale))
     return vectors.float().cpu().numpy()
 
 
 def _of_users(recommender: Recommender, users: Users) -> Iterator[_Batch]:
-    histories = recommender.source.taken(users.histories)
     numbers = torch.arange(1, len(users.ids) + 1).split(_ROWS)
     for ids, rows in zip(_split(users.ids.ids), numbers):
-        yield ids, recommender.source.query_vectors(histories.select(rows), recommender.guidance_scale)
+        selected = recommender.source.rows(users.histories, rows)
+        yield ids, recommender.source.query_vectors(selected, recommender.guidance_scale)
 
 
 def _split(ids: np.ndarray) -> Iterator[np.ndarray]:

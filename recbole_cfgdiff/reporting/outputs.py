@@ -165,6 +165,15 @@ class Results:
         records = [record for record in self._records if record["dataset"] == dataset]
         return list(dict.fromkeys(name for record in records for name in record[kind]))
 
+    def first_by_validation(self) -> Iterator[Run]:
+        """For each data set the first run of the model whose mean validation score is best; none without validation."""
+        for _, rows in self.table.loc[self.table["status"] == "ended"].groupby("dataset", sort=False):
+            scores = rows.dropna(subset=["valid_score"]).groupby("model", sort=False)["valid_score"].mean()
+            if len(scores):
+                first = scores.idxmax() if rows["valid_metric_bigger"].iloc[0] else scores.idxmin()
+                dataset = rows["dataset"].iloc[0]
+                yield next(run for run in self.runs if (run.label, run.dataset) == (first, dataset))
+
     def ranking(self, run: Run) -> Ranking:
         """What the run recommended in its test."""
         path = run.folder(self._output) / TEST

@@ -54,11 +54,12 @@ class RecBoleSource:
                 "train it without (load_col)"
             )
 
-    def taken(self, histories: Histories) -> Histories:
+    def rows(self, histories: Histories, chosen: torch.Tensor) -> SparseRows:
         """As of ``Source``: weighted by recency for RecBole's time-aware DiffRec."""
-        model = self._model
-        is_time_aware = getattr(model, "time_aware", False)
-        return histories.weighted_by_recency(model.w_min, model.w_max) if is_time_aware else histories
+        model, taken = self._model, histories.of(chosen)
+        if getattr(model, "time_aware", False):
+            taken = taken.weighted_by_recency(model.w_min, model.w_max)
+        return taken.select(torch.arange(len(chosen)))
 
     def of_users(self, users: torch.Tensor, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``: by what the model is given of them in an evaluation, which are their training rows."""

@@ -70,6 +70,18 @@ class Histories:
         user = torch.arange(len(self.offsets) - 1, device=self.offsets.device).repeat_interleave(self.counts())
         return self.values.new_zeros(len(self.offsets) - 1).index_add_(0, user, self.values.square())
 
+    def of(self, users: torch.Tensor) -> Histories:
+        """The histories of some users, a row each, in their order.
+
+        Args:
+            users: ids, int64, shape ``(B,)``, on the device of the histories.
+        """
+        counts = self.counts()[users]
+        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        places = torch.arange(int(offsets[-1]), device=offsets.device)
+        places += (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
+        return Histories(offsets, self.items[places], self.values[places], self.n_items)
+
     def to(self, device: torch.device) -> Histories:
         """A copy on ``device``."""
         return Histories(self.offsets.to(device), self.items.to(device), self.values.to(device), self.n_items)

@@ -96,9 +96,11 @@ def _add_routes(app: FastAPI, recommender: Recommender, limits: Limits, metrics:
     async def recommend(wanted: Wanted) -> Response:
         """Lists of recommendations for known users, or for anybody with a history."""
         job = wanted.job(limits)
-        if not knows_all(recommender, job):
-            await to_thread.run_sync(check_ids, recommender, job, limiter=one_at_a_time)
         try:
+            if not knows_all(recommender, job):
+                if one_at_a_time.statistics().tasks_waiting >= limits.queue:
+                    raise QueueFull
+                await to_thread.run_sync(check_ids, recommender, job, limiter=one_at_a_time)
             return JSONResponse({"recommendations": await batcher.rankings(job)})
         except QueueFull:
             detail = f"queue: {limits.queue:,} requests wait already (the service's --max-queue)"
