@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from recbole_cfgdiff.data.time_order import time_order
+from recbole_cfgdiff.data.time_order import places_in_time, time_order
 from recbole_cfgdiff.scoring.histories import Histories
 
 
 def histories_of(dataset: Any) -> Histories:
     """Those of all rows of a ``recbole.data.dataset.Dataset``, in exact time order, or in the file's without times."""
-    inter = dataset.inter_feat
-    users, items = inter[dataset.uid_field].numpy(), inter[dataset.iid_field].numpy()
-    if dataset.time_field in inter:
-        order = time_order(dataset)
-        users, items = users[order], items[order]
+    users, items, _ = pairs_in_order(dataset)
     return Histories.of_pairs(users, items, dataset.user_num, dataset.item_num)
+
+
+def pairs_in_order(dataset: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users, items and places in their users' histories of the rows of a data set, or of a part of one, each of shape
+    ``(n_rows,)``, in exact time order. Places are those that were remembered, of a part that was split at random; 0
+    elsewhere."""
+    rows = dataset.inter_feat
+    order = time_order(dataset) if dataset.time_field in rows else slice(None)
+    users, items = rows[dataset.uid_field].numpy()[order], rows[dataset.iid_field].numpy()[order]
+    return users, items, places_in_time(dataset)[order]
 
 
 def trained_pairs(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,6 +22,7 @@ from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_i
 from recbole_cfgdiff.data.pandas_3 import lengths_by_value
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time, train_on_all_rows
+from recbole_cfgdiff.data.test_history import histories_at_test, is_with_validation
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
 from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
@@ -182,6 +183,9 @@ def data_preparation(config: Any, dataset: Any, train_loader: type | None = None
             train_data, valid_data, test_data = _make_loaders(config, dataset, train_loader)
         if config["heldout_users"] is not None and config["fit"] != "all":
             train_data, valid_data, test_data = hold_users_out(config, dataset, (train_data, valid_data, test_data))
+    if is_with_validation(config):
+        test_data.histories = histories_at_test(train_data._dataset, valid_data._dataset)
+        getLogger().info("At test time histories have the validation rows too (history_at_test)")
     check_negatives(config, dataset, (train_data, valid_data, test_data))
     _tell_rowless(dataset, train_data._dataset)
     for loader in (valid_data, test_data):

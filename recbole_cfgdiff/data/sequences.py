@@ -13,6 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
+from recbole_cfgdiff.data.test_history import TRAIN, is_with_validation, rows_at_test
 from recbole_cfgdiff.data.time_order import time_order
 from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 
@@ -26,7 +27,7 @@ def needs_sequences(config: Any) -> bool:
     if config["MODEL_TYPE"] is not ModelType.SEQUENTIAL:
         return False
     if config["benchmark_filename"] is None:
-        return "LS" not in config["eval_args"]["split"]
+        return "LS" not in config["eval_args"]["split"] or config["history_at_test"] != TRAIN
     return _names(config)[0] not in (config["load_col"] or {}).get("inter", [])
 
 
@@ -70,11 +71,13 @@ def make_sequence_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
             config, parts[0].copy(examples), _negatives(config, parts), shuffle=config["shuffle"]
         )
 
-    histories = item_sequences(config, items, starts[:-1], starts[1:])
-    histories.update(Interaction({dataset.uid_field: torch.arange(dataset.user_num)}))
+    of_valid = _histories(config, dataset, users, items)
+    of_test = of_valid
+    if is_with_validation(config):
+        of_test = _histories(config, dataset, *_by_user(*rows_at_test(*parts[:2])))
     sampler = Sampler(["train", "valid", "test"], parts)
     rankings = []
-    for part, phase in zip(parts[1:], ("valid", "test")):
+    for part, phase, histories in zip(parts[1:], ("valid", "test"), (of_valid, of_test)):
         ranked = part.copy(part.inter_feat)
         ranked.user_feat = histories  # RecBole joins it to the users that are ranked for
         rankings.append(FullSortEvalDataLoader(_as_of_a_general_model(config), ranked, sampler.set_phase(phase)))
@@ -104,9 +107,20 @@ def _negatives(config: Any, parts: list[Any]) -> Any:
 def _in_time_order(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     """Users, ascending, and items of the rows; each user's in time order."""
     rows, order = dataset.inter_feat, time_order(dataset)
-    users, items = rows[dataset.uid_field].numpy()[order], rows[dataset.iid_field].numpy()[order]
-    by_user = np.argsort(users, kind="stable")
-    return users[by_user], items[by_user]
+    return _by_user(rows[dataset.uid_field].numpy()[order], rows[dataset.iid_field].numpy()[order])
+
+
+def _by_user(users: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(users, kind="stable")
+    return users[order], items[order]
+
+
+def _histories(config: Any, dataset: Any, users: np.ndarray, items: np.ndarray) -> Interaction:
+    """Everybody's sequence, by rows of which each user's are together and in time order."""
+    starts = np.searchsorted(users, np.arange(dataset.user_num + 1))
+    histories = item_sequences(config, items, starts[:-1], starts[1:])
+    histories.update(Interaction({dataset.uid_field: torch.arange(dataset.user_num)}))
+    return histories
 
 
 def item_sequences(config: Any, items: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Interaction:

@@ -28,6 +28,12 @@ def remember_places(dataset: Any) -> None:
     dataset.set_field_property(_PLACE, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
 
+def places_in_time(dataset: Any) -> np.ndarray:
+    """The places that were remembered of the rows of a data set; zeros where none were."""
+    rows = dataset.inter_feat
+    return rows[_PLACE].numpy() if _PLACE in rows else np.zeros(len(rows))
+
+
 def time_order(dataset: Any) -> np.ndarray:
     """Indices of the rows of a data set or of a part of one, such that each user's are in time order.
 

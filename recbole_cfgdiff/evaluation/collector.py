@@ -12,6 +12,7 @@ from recbole.evaluator import Collector
 from recbole.evaluator.collector import DataStruct
 
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.evaluation.reading import given_histories
 
 
 class SparseCollector(Collector):
@@ -117,7 +118,7 @@ def collect_guidance_scales(
     model = trainer.model
     model.eval()
     collectors = {scale: trainer.eval_collector.emptied() for scale in guidance_scales}
-    with model.fixed_weights():
+    with model.fixed_weights(), given_histories(model, eval_data):
         for interaction, history_index, positive_u, positive_i in eval_data:
             history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
             for scores, collector in zip(model.guidance_sweep(history, collectors), collectors.values()):

@@ -17,6 +17,7 @@ from recbole_cfgdiff.data.filter_options import (
     THRESHOLD,
     VALUES_OF_COLUMNS,
 )
+from recbole_cfgdiff.data.test_history import TRAIN, TRAIN_AND_VALID
 from recbole_cfgdiff.options import (
     ANYTHING,
     TEXT,
@@ -188,6 +189,12 @@ _TABLE: dict[Group, tuple[Option, ...]] = {
         Option("heldout_users", OrNone(_SHARE), "Share of users to test on, not trained on.", _OURS),
         Option("heldout_targets", Choice(("valid", "test")), "Which rows of theirs are to be found.", _OURS),
         Option("heldout_seed", Integer(0), "Seed of which users these are.", _OURS),
+        Option(
+            "history_at_test",
+            Choice((TRAIN, TRAIN_AND_VALID)),
+            "Which rows of a user a model that reads histories is told at test time.",
+            _OURS,
+        ),
     ),
     Group.SPLIT: (
         Option(

@@ -18,6 +18,7 @@ from recbole.utils import ModelType, get_tensorboard
 from recbole_cfgdiff.compat import replaced
 from recbole_cfgdiff.errors import ConfigError, TrainingError
 from recbole_cfgdiff.evaluation.collector import SparseCollector
+from recbole_cfgdiff.evaluation.reading import given_histories
 from recbole_cfgdiff.files import errors_name
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.older_weights import ids_of
@@ -233,7 +234,7 @@ class CheckpointTrainer(Trainer):
             path = Path(model_file or self.saved_model_file)
             load_model_state(self.model, checkpoint.load(path, self.device), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        with getattr(self.model, "fixed_weights", nullcontext)():
+        with getattr(self.model, "fixed_weights", nullcontext)(), given_histories(self.model, eval_data):
             return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
 

@@ -30,9 +30,9 @@ from recbole_cfgdiff.reporting.statistics import METHOD
 from recbole_cfgdiff.reporting.summary import (
     HTML,
     Summary,
+    conditions,
     first_place,
     meaning_of_marks,
-    mixed_hyperparameters,
     rows_of,
     summarise,
     tables_of,
@@ -180,8 +180,7 @@ def _markdown(section: Section) -> str:
     summary = section.summary
     first, *others = (to_markdown(summary, metrics) for metrics in section.metrics)
     told = [f"## {for_markdown(summary.dataset)}", for_markdown(first_place(summary, section.metric))]
-    if warning := mixed_hyperparameters(summary):
-        told.append(for_markdown(warning))
+    told += map(for_markdown, conditions(summary))
     return "\n".join([*(f"{line}\n" for line in told), first, f"{_marks(summary)}\n", *others, f"{METHOD}\n"])
 
 
@@ -191,8 +190,8 @@ def _marks(summary: Summary) -> str:
 
 def _latex(section: Section) -> str:
     summary = section.summary
-    comments = (summary.dataset, first_place(summary, section.metric), mixed_hyperparameters(summary))
-    told = [latex_comment(each) for each in (*comments, meaning_of_marks(summary)) if each]
+    comments = (summary.dataset, first_place(summary, section.metric), *conditions(summary))
+    told = [latex_comment(each) for each in (*comments, meaning_of_marks(summary))]
     return "\n".join([*told, *(to_latex(summary, metrics) for metrics in section.metrics)])
 
 
@@ -224,7 +223,7 @@ def notes(results: Results, sections: Sequence[Section]) -> list[str]:
         f"{row.model} on {row.dataset}, seed {row.seed} failed: {row.error}"
         for row in table[table["status"] == "failed"].itertuples()
     ]
-    found += [warning for section in sections if (warning := mixed_hyperparameters(section.summary))]
+    found += [told for section in sections for told in conditions(section.summary)]
     ended = table[table["status"] == "ended"]
     found += [
         f"The runs were made with different {name}: {', '.join(sorted(map(str, ended[name].unique())))}."

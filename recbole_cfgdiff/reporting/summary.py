@@ -14,6 +14,7 @@ from recbole_cfgdiff.escape import for_html, for_latex, for_markdown, latex_comm
 from recbole_cfgdiff.evaluation.metrics import is_per_user, split_metric, user_metrics
 from recbole_cfgdiff.reporting.outputs import Results
 from recbole_cfgdiff.reporting.statistics import LEVEL, differences, holm
+from recbole_cfgdiff.runs.records import TRAIN_AND_VALID_ROWS, TRAIN_ROWS
 
 DIGITS = 4
 
@@ -23,7 +24,8 @@ class Summary(NamedTuple):
 
     Attributes:
         dataset: its name.
-        models: ``hyperparameters`` and ``seeds`` of each model, by label.
+        models: ``hyperparameters``, ``seeds`` and ``history_at_test`` (what it was told of a user) of each model, by
+            label.
         means: over the seeds, a row a model, a column a metric.
         deviations: standard deviation over the seeds (n - 1), likewise; NaN with one seed.
         ranks: 1 for the best and 2 for the second as printed, ties alike; likewise.
@@ -62,7 +64,16 @@ def summarise(results: Results, dataset: str, metrics: Sequence[str]) -> Summary
     marked = pd.DataFrame(False, index=means.index, columns=means.columns)
     for row in comparisons.itertuples():
         marked.loc[row.model, row.metric] = row.significant
-    models = by_model.agg(hyperparameters=("hyperparameters", _joined), seeds=("seed", "count"))
+    rows = rows.reindex(columns=rows.columns.union(["history_at_test"], sort=False))  # older records have none
+    models = (
+        rows.fillna({"history_at_test": TRAIN_ROWS})
+        .groupby("model", sort=False)
+        .agg(
+            hyperparameters=("hyperparameters", _joined),
+            seeds=("seed", "count"),
+            history_at_test=("history_at_test", _joined),
+        )
+    )
     return Summary(dataset, models, means, by_model[list(metrics)].std(), ranks, marked, comparisons)
 
 
@@ -238,6 +249,21 @@ def mixed_hyperparameters(summary: Summary) -> str:
         return ""
     parts = [f"{kind} ({', '.join(models)})" for kind, models in by_kind.items()]
     return f"Unequal effort: the models' hyperparameters were chosen in different ways: {'; '.join(parts)}."
+
+
+def told_at_test(summary: Summary) -> str:
+    """What the models were told of a user at test time, where that is more than the training rows; otherwise empty."""
+    told = summary.models["history_at_test"]
+    if TRAIN_AND_VALID_ROWS not in set(told):
+        return ""
+    sentence = "Models that read histories read the validation rows at test time (history_at_test)"
+    others = [f"{model} ({rows})" for model, rows in told.items() if rows != TRAIN_AND_VALID_ROWS]
+    return f"{sentence}; not so {', '.join(others)}." if others else f"{sentence}."
+
+
+def conditions(summary: Summary) -> list[str]:
+    """What a reader must know of the models of a table before comparing them."""
+    return [told for told in (mixed_hyperparameters(summary), told_at_test(summary)) if told]
 
 
 def to_csv(summary: Summary) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from recbole_cfgdiff.overlay.config import resolve_model
 from recbole_cfgdiff.overlay.hyperparameters import declared_rows
 from recbole_cfgdiff.runs.spec import CURVE, RECORD, SURROUNDINGS, SWEEP, TEST, Run, read_spec
 
+# What a model is told of a user at test time.
+TRAIN_ROWS, TRAIN_AND_VALID_ROWS, NO_ROWS = "training rows", "training and validation rows", "no rows"
 CURVE_COLUMNS = ["epoch", "seconds", "train_loss", "valid_score"]
 _MOST_BYTES = 2**25  # of a table
 
@@ -198,6 +200,7 @@ _TRIAL: dict[str, _Check] = {"valid_score": _is_score}
 _OPTIONAL: dict[str, _Check] = {
     "data_hash": _is_text,
     "hyperparameters": _is_text,
+    "history_at_test": _is_text,
     "versions": _is_text,
     "git_commit": _is_text,
     "threads": _is_count,

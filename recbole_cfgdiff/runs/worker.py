@@ -28,17 +28,26 @@ from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data import download_if_missing
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.atomic_data import AtomicData
+from recbole_cfgdiff.data.test_history import is_with_validation
 from recbole_cfgdiff.errors import ConfigError, RecBoleFailure, TrainingError, reported_as_training_error
 from recbole_cfgdiff.escape import write_table
 from recbole_cfgdiff.evaluation.metrics import beyond_accuracy, list_length
 from recbole_cfgdiff.evaluation.rankings import collect_rankings
+from recbole_cfgdiff.evaluation.reading import reads_histories
 from recbole_cfgdiff.files import remove, write_json, write_text
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.config import as_they_are
 from recbole_cfgdiff.runs.data_sets import kept_data
 from recbole_cfgdiff.runs.folder import run_folder
 from recbole_cfgdiff.runs.prepare import configure, prepare_config
-from recbole_cfgdiff.runs.records import CURVE_COLUMNS, read_curve, write_record
+from recbole_cfgdiff.runs.records import (
+    CURVE_COLUMNS,
+    NO_ROWS,
+    TRAIN_AND_VALID_ROWS,
+    TRAIN_ROWS,
+    read_curve,
+    write_record,
+)
 from recbole_cfgdiff.runs.single import Prepared
 from recbole_cfgdiff.runs.spec import (
     CHECKPOINTS,
@@ -176,7 +185,18 @@ def _test(prepared: Prepared, folder: Path) -> dict[str, Any]:
     inference_seconds = time.perf_counter() - started
     collector.ranking.save(folder / TEST)
     beyond = beyond_accuracy(collector.ranking, list_length(prepared.config["valid_metric"], prepared.config["topk"]))
-    return {"test": _plain(test_result), "beyond_accuracy": beyond, "inference_seconds": inference_seconds}
+    return {
+        "test": _plain(test_result),
+        "beyond_accuracy": beyond,
+        "inference_seconds": inference_seconds,
+        "history_at_test": _history_at_test(prepared),
+    }
+
+
+def _history_at_test(prepared: Prepared) -> str:
+    if not reads_histories(prepared.trainer.model):
+        return NO_ROWS
+    return TRAIN_AND_VALID_ROWS if is_with_validation(prepared.config) else TRAIN_ROWS
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
