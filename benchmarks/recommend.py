@@ -31,7 +31,7 @@ from recbole_cfgdiff.recommender.source import HistorySource
 from recbole_cfgdiff.recommender.writing import write_lists
 from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.scoring.hyperparameters import CFGDiffRecHyperparameters, rows
-from recbole_cfgdiff.scoring.parts import PARTS, make_schedule, make_scorer
+from recbole_cfgdiff.scoring.parts import PARTS
 
 _PER_USER = 50
 
@@ -41,8 +41,7 @@ def make_model(folder: Path, n_users: int, n_items: int, hidden: int) -> None:
     parts = PARTS["CFGDiffRec"]
     defaults = {row.name: row.default for row in rows(CFGDiffRecHyperparameters)}
     given = CFGDiffRecHyperparameters.read({**defaults, "dims_dnn": [hidden], "guidance_scale": 2.0})
-    task = parts.make_task(given, n_items + 1, make_schedule(given))
-    denoiser = parts.make_denoiser(given, n_items + 1, task.guidance_columns, 1.0, 1.0).eval()
+    network = parts.make_network(given, n_items + 1).eval()
     random = np.random.default_rng(0)
     items = random.integers(1, n_items + 1, n_users * _PER_USER)
     users = np.repeat(np.arange(1, n_users + 1), _PER_USER)
@@ -51,7 +50,7 @@ def make_model(folder: Path, n_users: int, n_items: int, hidden: int) -> None:
         pd.DataFrame({"item": np.arange(n_items).astype(str), "title": [f"Item number {n}" for n in range(n_items)]})
     )
     known = Users(Ids("user", list(np.arange(n_users).astype(str))), histories)
-    source = HistorySource(make_scorer(given, task, denoiser), given, is_guided=True)
+    source = HistorySource(parts.make_scorer(given, n_items + 1, network), given, parts.taken)
     Recommender(source, catalogue, known, 2.0, {"model": "CFGDiffRec", "dataset": "generated"}).save_pretrained(folder)
 
 

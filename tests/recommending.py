@@ -13,9 +13,13 @@ from recbole_cfgdiff.recommender.recommender import Users
 from recbole_cfgdiff.recommender.source import HistorySource
 from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.scoring.hyperparameters import rows
-from recbole_cfgdiff.scoring.parts import PARTS, make_schedule, make_scorer
+from recbole_cfgdiff.scoring.parts import PARTS
 
 N_ITEMS, N_USERS = 30, 12
+_SMALL: dict[str, dict] = {
+    **{model: {"dims_dnn": [16]} for model in ("DiffRec", "CFGDiffRec", "ForwardCFGDiffRec")},
+    "SeqCFGDiffRec": {"hidden_size": 16, "inner_size": 16, "initializer_range": 0.5},
+}
 
 
 def make_recommender(
@@ -24,13 +28,13 @@ def make_recommender(
     """Items ``i1`` to ``i30`` with titles, users ``u1`` to ``u12`` with 3 to 8 of them."""
     parts = PARTS[model]
     defaults = {row.name: row.default for row in rows(parts.hyperparameters)}
-    given = parts.hyperparameters.read({**defaults, "dims_dnn": [16], **options})
-    task = parts.make_task(given, n_items + 1, make_schedule(given))
+    given = parts.hyperparameters.read({**defaults, **_SMALL[model], **options})
     torch.manual_seed(0)
-    scales = given.input_scale or 1.0, given.output_scale or 1.0
-    denoiser = parts.make_denoiser(given, n_items + 1, task.guidance_columns, *scales).eval()
-    torch.nn.init.normal_(denoiser.output_layer.bias)
-    source = HistorySource(make_scorer(given, task, denoiser), given, hasattr(given, "guidance_scale"))
+    network = parts.make_network(given, n_items + 1).eval()
+    for name in ("input_scale", "output_scale"):  # which come with the weights
+        setattr(network, name, getattr(given, name, None) or 1.0)
+    torch.nn.init.normal_(network.output_weights()[1])
+    source = HistorySource(parts.make_scorer(given, n_items + 1, network), given, parts.taken)
     random = np.random.default_rng(0)
     histories = [random.choice(n_items, random.integers(3, 9), replace=False) + 1 for _ in range(n_users)]
     users = np.repeat(np.arange(1, n_users + 1), list(map(len, histories)))

@@ -102,7 +102,7 @@ def test_guidance_counts_by_direction_not_by_length():
 
 
 def test_an_unknown_encoder_is_named():
-    with pytest.raises(ValueError, match="guidance_encoder: expected one of raw, embedding, got 'attention'"):
+    with pytest.raises(ValueError, match="guidance_encoder: expected one of raw, embedding, sequence, got 'attention'"):
         make_guidance_encoder("attention", N_ITEMS, 3, HIDDEN)
 
 

@@ -21,8 +21,15 @@ def in_order(pairs, user):
 
 
 @given(pairs)
-def test_histories_keep_order_and_count_duplicates_once(pairs):
+def test_histories_keep_order_and_repeats(pairs):
     histories = histories_of(pairs)
+    items = [each.tolist() for each in histories.items.split(histories.counts().tolist())]
+    assert items == [[item for owner, item in pairs if owner == user] for user in range(N_USERS)]
+
+
+@given(pairs)
+def test_without_repeats_each_item_stands_where_it_came_first(pairs):
+    histories = histories_of(pairs).without_repeats()
     for user in range(N_USERS):
         start, end = histories.offsets[user], histories.offsets[user + 1]
         assert histories.items[start:end].tolist() == in_order(pairs, user)
@@ -30,7 +37,7 @@ def test_histories_keep_order_and_count_duplicates_once(pairs):
 
 @given(pairs, st.lists(st.integers(0, N_USERS - 1), min_size=1, max_size=8))
 def test_dense_rows_are_multi_hot(pairs, users):
-    dense = histories_of(pairs).select(torch.tensor(users)).dense()
+    dense = histories_of(pairs).without_repeats().select(torch.tensor(users)).dense()
     expected = torch.zeros(len(users), N_ITEMS)
     for row, user in enumerate(users):
         expected[row, in_order(pairs, user)] = 1
@@ -39,14 +46,16 @@ def test_dense_rows_are_multi_hot(pairs, users):
 
 @given(pairs, st.lists(st.integers(0, N_USERS - 1), max_size=8))
 def test_histories_of_some_are_theirs_in_order(pairs, users):
-    some = histories_of(pairs).of(torch.tensor(users, dtype=torch.int64))
+    some = histories_of(pairs).without_repeats().of(torch.tensor(users, dtype=torch.int64))
     items = [each.tolist() for each in some.items.split(some.counts().tolist())]
     assert items == [in_order(pairs, user) for user in users] and len(some.values) == len(some.items)
 
 
 @given(pairs, st.floats(0, 1), st.floats(0, 2))
 def test_recency_weights_rise_linearly_within_each_user(pairs, w_min, w_max):
-    dense = histories_of(pairs).weighted_by_recency(w_min, w_max).select(torch.arange(N_USERS)).dense()
+    dense = (
+        histories_of(pairs).without_repeats().weighted_by_recency(w_min, w_max).select(torch.arange(N_USERS)).dense()
+    )
     for user in range(N_USERS):
         items = in_order(pairs, user)
         expected = np.linspace(w_min, w_max, len(items))

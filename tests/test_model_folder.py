@@ -19,7 +19,7 @@ from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.recommender.recommender import Users
 from recbole_cfgdiff.scoring.histories import Histories
 
-MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec"]
+MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec", "SeqCFGDiffRec"]
 USERS = ["u1", "u4", "u12"]
 
 
@@ -165,7 +165,10 @@ def test_links_and_pipes_are_not_followed(name, folder, tmp_path):
     [
         ({"format_version": 2, "package_version": "9.9"}, "of format 2, and this version reads up to 1"),
         ({"format_version": "1"}, "see its format_version"),
-        ({"model": "SASRec"}, "of a model 'SASRec', and only DiffRec, CFGDiffRec, ForwardCFGDiffRec are known"),
+        (
+            {"model": "SASRec"},
+            "of a model 'SASRec', and only DiffRec, CFGDiffRec, ForwardCFGDiffRec, SeqCFGDiffRec are known",
+        ),
         ({"model": "../../etc/passwd"}, "of a model '../../etc/passwd'"),
         ({"model": "DiffRec"}, "hyperparameters"),
         ({"hyperparameters": {}}, "is missing, or unknown"),

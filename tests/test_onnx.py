@@ -64,6 +64,8 @@ def onnx_scores(path, history, scale, is_guided=True):
         ("CFGDiffRec", {"guidance_encoder": "raw", "time-aware": True, "time_embedding": False, "steps": 1}),
         ("ForwardCFGDiffRec", {}),
         ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "recency_powers": [0.7]}),
+        ("SeqCFGDiffRec", {}),
+        ("SeqCFGDiffRec", {"MAX_ITEM_LIST_LENGTH": 4, "n_next": 2, "steps": 2}),
     ],
 )
 def test_scores_are_torchs(model, options, tmp_path):

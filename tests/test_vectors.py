@@ -45,6 +45,7 @@ def all_scores(recommender, over_the_items=False):
         ("CFGDiffRec", {"guidance_encoder": "raw", "mean_type": "eps", "output_scale": 1, "noise_scale": 0}),
         ("ForwardCFGDiffRec", {}),
         ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "dims_dnn": [7, 9]}),
+        ("SeqCFGDiffRec", {}),
     ],
 )
 def test_inner_products_are_the_scores(model, options, scale, tmp_path, monkeypatch):

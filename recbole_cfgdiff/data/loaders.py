@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -10,6 +10,10 @@ import torch
 from recbole.data.dataloader import AbstractDataLoader, FullSortEvalDataLoader
 from recbole.data.dataloader import UserDataLoader as RecBoleUserDataLoader
 from recbole.data.interaction import Interaction
+
+from recbole_cfgdiff.errors import ConfigError
+
+_BATCHES_SORTED = 20  # whose users are sorted by their lengths together
 
 
 class UserDataLoader(RecBoleUserDataLoader):
@@ -29,6 +33,42 @@ class UserDataLoader(RecBoleUserDataLoader):
         self.user_list = Interaction({self.uid_field: with_history})
         self.sample_size = len(self.user_list)
         AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=shuffle)
+
+
+class PositionDataLoader(UserDataLoader):
+    """Batches of users of like history lengths, about ``train_batch_size`` rows to find in all: a user's rows but the
+    first, at most ``MAX_ITEM_LIST_LENGTH`` of them. Users of whom there are none are left out. Arguments as of
+    ``UserDataLoader``."""
+
+    def __init__(
+        self, config: Any, dataset: Any, sampler: Any, shuffle: bool = True, users: torch.Tensor | None = None
+    ) -> None:
+        super().__init__(config, dataset, sampler, shuffle, users)
+        if not config["single_spec"]:
+            raise ConfigError(f"model {config['model']}: its batches are of one process; train it in one (nproc: 1)")
+        all_users = self.user_list[self.uid_field]
+        counts = torch.bincount(dataset.inter_feat[self.uid_field])[all_users] - 1
+        self._users = all_users[counts > 0]
+        self._positions = counts[counts > 0].clamp(max=config["MAX_ITEM_LIST_LENGTH"])
+        if not len(self._users):
+            raise ConfigError(
+                f"model {config['model']}: no user has two training rows, of which the second is predicted"
+            )
+        self._size = config["train_batch_size"]
+
+    def __len__(self) -> int:
+        return -(-int(self._positions.sum()) // self._size)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        order = torch.randperm(len(self._users), generator=self.generator)
+        # Of some users at a time, so that a batch is of like lengths, and of others in each epoch.
+        pool = max(1, round(_BATCHES_SORTED * self._size / self._positions.float().mean().item()))
+        by_length = torch.cat([part[self._positions[part].argsort(stable=True)] for part in order.split(pool)])
+        ends = self._positions[by_length].cumsum(0)
+        number = (ends - self._positions[by_length]) // self._size
+        batches = by_length.split(torch.bincount(number)[number.unique()].tolist())
+        for batch in torch.randperm(len(batches), generator=self.generator).tolist():
+            yield Interaction({self.uid_field: self._users[batches[batch]]})
 
 
 def remember_batches(loader: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 import torch
+from torch import nn
 
 from recbole_cfgdiff.diffusion.denoiser import Denoiser
 from recbole_cfgdiff.diffusion.fast.hidden_process import HiddenProcess
@@ -14,6 +16,30 @@ from recbole_cfgdiff.diffusion.guidance import branches, guided_prediction
 from recbole_cfgdiff.diffusion.process import reverse_process
 from recbole_cfgdiff.diffusion.restoration import Restoration
 from recbole_cfgdiff.diffusion.samplers import Step
+
+
+class HistoryScorer(Protocol):
+    """Maps histories to scores of all items."""
+
+    @property
+    def n_items(self) -> int:
+        """Number of items ``n``."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+
+    def sweep(self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]) -> Iterator[torch.Tensor]:
+        """As of ``Scorer``."""
+
+    def item_vectors(self) -> torch.Tensor:
+        """As of ``Scorer``."""
+
+    def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
+        """As of ``Scorer``."""
+
+    def fixed_weights(self) -> AbstractContextManager[None]:
+        """As of ``Scorer``."""
 
 
 class Scorer:
@@ -33,8 +59,9 @@ class Scorer:
     """
 
     def __init__(self, task: Restoration, denoiser: Denoiser, steps: Sequence[Step], sampling_noise: bool) -> None:
+        self.n_items = task.n_items
         self.task = task
-        self.denoiser = denoiser
+        self.denoiser = self.network = denoiser
         self.steps = steps
         self.sampling_noise = sampling_noise
         self.runs_in_hidden_space = HiddenProcess.is_exact(denoiser, steps, sampling_noise)
@@ -69,9 +96,14 @@ class Scorer:
 
             yield reverse_process(self.steps, predict, start, self.sampling_noise)
 
+    def item_vectors(self) -> torch.Tensor:
+        """``[w_i, b_i]`` of the last layer, shape ``(n, k + 1)``."""
+        weight, bias = self.denoiser.output_weights()
+        return torch.cat([weight, bias[:, None]], dim=1)
+
     @torch.no_grad()
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
-        """Vectors whose inner products with ``[w_i, b_i]`` of the denoiser's ``output_weights`` are the scores.
+        """Vectors whose inner products with ``item_vectors`` are the scores.
 
         Arguments as of ``sweep``.
 

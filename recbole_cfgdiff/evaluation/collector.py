@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import copy, deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator import Collector
 from recbole.evaluator.collector import DataStruct
 
+from recbole_cfgdiff.diffusion import SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation.reading import given_histories
+
+Setting = TypeVar("Setting", bound=Hashable)
 
 
 class SparseCollector(Collector):
@@ -90,26 +93,40 @@ def evaluate_guidance_scales(
     return {scale: trainer.evaluator.evaluate(collector.get_data_struct()) for scale, collector in collectors.items()}
 
 
-@torch.no_grad()
 def collect_guidance_scales(
     trainer: Any, eval_data: Any, guidance_scales: Sequence[float]
 ) -> dict[float, SparseCollector]:
-    """Evaluate the trainer's model, as it is, under each guidance scale, by full ranking.
+    """``collect_sweep`` of the model's scores under each guidance scale; its ``guidance_scale`` stays as it is.
 
-    Histories, masks and whatever else does not depend on the scale are computed once, and one scale's scores are held
-    at a time.
+    Arguments and errors as of ``collect_sweep``; scales are any finite numbers.
+    """
+    scales = list(dict.fromkeys(guidance_scales))
+    return collect_sweep(trainer, eval_data, scales, lambda history: trainer.model.guidance_sweep(history, scales))
+
+
+@torch.no_grad()
+def collect_sweep(
+    trainer: Any,
+    eval_data: Any,
+    settings: Sequence[Setting],
+    sweep: Callable[[SparseRows], Iterable[torch.Tensor]],
+) -> dict[Setting, SparseCollector]:
+    """Evaluate several scores of the same users, by full ranking.
+
+    Histories, masks and whatever else does not depend on the setting are computed once, and one setting's scores are
+    held at a time.
 
     Args:
-        trainer: of a ``DiffRec`` or a variant, trained or with loaded weights.
+        trainer: of a ``HistoryRecommender``, trained or with loaded weights.
         eval_data: a loader of full ranking.
-        guidance_scales: any finite numbers.
+        settings: what the scores are told apart by, all different.
+        sweep: from ``B`` histories to the scores under each setting in turn, shape ``(B, n)``, which are written over.
 
     Raises:
         ConfigError: for another loader, or in one of several processes.
 
     Returns:
-        by scale, a collector like the trainer's with what the metrics need; the model's ``guidance_scale`` stays as
-        it is.
+        by setting, a collector like the trainer's with what the metrics need.
     """
     if not is_full_ranking(eval_data):
         raise ConfigError("guidance scales: only full ranking is supported, set mode to full in eval_args")
@@ -117,11 +134,11 @@ def collect_guidance_scales(
         raise ConfigError("guidance scales: only a single process is supported")
     model = trainer.model
     model.eval()
-    collectors = {scale: trainer.eval_collector.emptied() for scale in guidance_scales}
+    collectors = {setting: trainer.eval_collector.emptied() for setting in settings}
     with model.fixed_weights(), given_histories(model, eval_data):
         for interaction, history_index, positive_u, positive_i in eval_data:
             history = model.histories.select(interaction[model.USER_ID].to(trainer.device))
-            for scores, collector in zip(model.guidance_sweep(history, collectors), collectors.values()):
+            for scores, collector in zip(sweep(history), collectors.values()):
                 scores[:, 0] = -torch.inf  # RecBole's padding item
                 scores[history_index] = -torch.inf
                 collector.eval_batch_collect(scores, interaction, positive_u, positive_i)

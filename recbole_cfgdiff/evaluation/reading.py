@@ -13,9 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from recbole_cfgdiff.compat import replaced
 from recbole_cfgdiff.diffusion import SparseRows
-from recbole_cfgdiff.model.diffrec import DiffRec
+from recbole_cfgdiff.model.history_recommender import HistoryRecommender
 from recbole_cfgdiff.scoring.histories import Histories
-from recbole_cfgdiff.scoring.parts import weighted
 
 
 class Reader(NamedTuple):
@@ -52,7 +51,7 @@ def _scoring_class(model: Any) -> str:
 def reads_histories(model: Any) -> bool:
     """Whether what a model is told of a user when it scores is a history or a sequence."""
     is_sequential = getattr(model, "type", None) is ModelType.SEQUENTIAL
-    return isinstance(model, DiffRec) or is_sequential or reader_of(model) is not None
+    return isinstance(model, HistoryRecommender) or is_sequential or reader_of(model) is not None
 
 
 @contextmanager
@@ -70,16 +69,17 @@ def given_histories(model: Any, eval_data: Any) -> Iterator[None]:
 
 def _attributes(model: Any, histories: Histories) -> dict[str, Any]:
     histories = taken(model, histories)
-    if isinstance(model, DiffRec):
+    if isinstance(model, HistoryRecommender):
         return {"histories": histories.to(model.device)}
     reader, everybody = reader_of(model), torch.arange(len(histories.counts()))
     return {} if reader is None else reader.attributes(model, histories.select(everybody))
 
 
 def taken(model: Any, histories: Histories) -> Histories:
-    """Histories as a model takes them: weighted by recency for a time-aware DiffRec, ours or RecBole's."""
-    if isinstance(model, DiffRec):
-        return weighted(model.hyperparameters, histories)
+    """Histories as a model takes them: ours by their own rules, RecBole's DiffRec weighted by recency if it is
+    time-aware."""
+    if isinstance(model, HistoryRecommender):
+        return model.taken(histories)
     is_time_aware = getattr(model, "time_aware", False)
     return histories.weighted_by_recency(model.w_min, model.w_max) if is_time_aware else histories
 

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
 import torch
-from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.utils import InputType
 
 from recbole_cfgdiff import diffusion
-from recbole_cfgdiff.data.histories import histories_of, trained_users
+from recbole_cfgdiff.data.histories import trained_users
 from recbole_cfgdiff.data.loaders import UserDataLoader
 from recbole_cfgdiff.diffusion import NoiseSchedule, SparseRows
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.options import Integer
+from recbole_cfgdiff.model.history_recommender import HistoryRecommender
 from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
-from recbole_cfgdiff.scoring.parts import make_denoiser, make_restoration, make_schedule, make_scorer, weighted
+from recbole_cfgdiff.scoring.parts import make_denoiser, make_restoration, make_schedule, make_scorer, taken
 
 
-class DiffRec(GeneralRecommender):
+class DiffRec(HistoryRecommender):
     """Denoises users' noised histories; the denoised vector is the ranking.
 
     Hyperparameters carry the names of RecBole's DiffRec; ``hyperparameters_class`` explains each. Loaded with the
     weights of RecBole's DiffRec (``load_recbole_weights``) it gives the same scores.
 
-    What maps a history to scores is ``scorer``, which knows nothing of RecBole; this class is what RecBole needs beside
-    it, and the training. Variants override the class attributes, and ``make_task`` (what is diffused, and under which
+    Variants override the class attributes, and ``make_task`` (what is diffused, and under which
     guidance), ``make_denoiser`` (the network) or ``losses``.
 
     Args:
@@ -43,27 +38,21 @@ class DiffRec(GeneralRecommender):
         ConfigError: on a hyperparameter out of its range.
     """
 
-    input_type = InputType.LISTWISE
     train_loader = UserDataLoader
     hyperparameters_class: type[DiffRecHyperparameters] = DiffRecHyperparameters
-    is_guided = False  # whether scores depend on a guidance scale
-    guidance_scale = 0.0
     make_task = staticmethod(make_restoration)
     make_denoiser = staticmethod(make_denoiser)
     hyperparameters: DiffRecHyperparameters
+    scorer: diffusion.Scorer
     loss_weights: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any, histories: Histories | None = None) -> None:
-        super().__init__(config, dataset)
-        given = self.hyperparameters = self.hyperparameters_class.read(config)
-        self.histories = (histories or make_histories(given, dataset)).to(self.device)
+        super().__init__(config, dataset, histories)
+        given = self.hyperparameters
         self.mean_type = given.mean_type
         self.schedule = make_schedule(given)
         weights = self.schedule.loss_weights(given.mean_type)
         self.register_buffer("loss_weights", weights if given.reweight else torch.ones_like(weights), persistent=False)
-        # How many users `predict` scores at once, so that sampled evaluation never holds users x items.
-        batch_size = "full_sort_eval_batch_size"
-        self.predict_users = max(1, Integer(1).read(batch_size, config[batch_size]) // self.n_items)
         self.timestep_sampler = diffusion.TimestepSampler(given.steps, given.history_num_per_term)
         self.task = self.make_task(given, self.n_items, self.schedule)
         trained = trained_users(dataset)
@@ -76,6 +65,18 @@ class DiffRec(GeneralRecommender):
         getLogger().info("input_scale {:.4g}, output_scale {:.4g}".format(*scales))
         space = "hidden units" if self.scorer.runs_in_hidden_space else "items"
         getLogger().info(f"Inference in the space of the {space}")
+
+    def check_data(self, dataset: Any) -> None:
+        """Errors as of the class: ``time-aware`` needs times."""
+        if self.hyperparameters.time_aware and dataset.time_field not in dataset.inter_feat:
+            raise ConfigError(
+                f"time-aware: the data set {dataset.dataset_name} has no column {dataset.time_field!r} to order by; "
+                "load one (load_col, TIME_FIELD) or set time-aware to False"
+            )
+
+    def taken(self, histories: Histories) -> Histories:
+        """Each item once, weighted by recency where ``time-aware``."""
+        return taken(self.hyperparameters, histories)
 
     def training_example(self, users: torch.Tensor) -> tuple[SparseRows, SparseRows]:
         """What users, ids of shape ``(B,)``, are trained on. Result as of ``Restoration``."""
@@ -129,46 +130,6 @@ class DiffRec(GeneralRecommender):
         self.timestep_sampler.update(t, losses)
         return (losses / importance).mean()
 
-    def guidance_sweep(
-        self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]
-    ) -> Iterator[torch.Tensor]:
-        """``score`` for each guidance scale in turn. Arguments, result and errors as of ``Scorer.sweep``."""
-        return self.scorer.sweep(history, guidance_scales)
-
-    def score(self, history: torch.Tensor | SparseRows) -> torch.Tensor:
-        """Scores of all items for any histories, also of users whom the data set does not know.
-
-        Args:
-            history: 1 at the internal ids (``dataset.token2id``) of a user's items and 0 elsewhere, shape
-                ``(B, n)`` with ``n = dataset.item_num``; as of ``Scorer.sweep``.
-
-        Returns:
-            shape ``(B, n)``, higher is better; the history's own items are not left out.
-        """
-        return next(self.guidance_sweep(history, [self.guidance_scale]))
-
-    def fixed_weights(self) -> AbstractContextManager[None]:
-        """Within it the weights must not change, and scoring many batches is faster; see ``Scorer.fixed_weights``."""
-        return self.scorer.fixed_weights()
-
-    @torch.no_grad()
-    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
-        """Scores of all items for the users of ``interaction``, shape ``(B, n)``."""
-        return self.score(self.histories.select(interaction[self.USER_ID]))
-
-    @torch.no_grad()
-    def predict(self, interaction: Any) -> torch.Tensor:
-        """Scores of the user-item pairs of ``interaction``, shape ``(B,)``; each user is scored once."""
-        users, row = interaction[self.USER_ID].unique(return_inverse=True)
-        items = interaction[self.ITEM_ID]
-        scores = torch.empty(len(items), device=items.device)
-        with self.fixed_weights():
-            for start in range(0, len(users), self.predict_users):
-                chunk = self.score(self.histories.select(users[start : start + self.predict_users]))
-                pairs = ((row >= start) & (row < start + len(chunk))).nonzero().squeeze(1)
-                scores[pairs] = chunk[row[pairs] - start, items[pairs]].to(scores.dtype)
-        return scores
-
     def load_recbole_weights(self, state_dict: dict[str, torch.Tensor]) -> None:
         """Take over the weights of RecBole's DiffRec of the same shape.
 
@@ -196,20 +157,6 @@ class DiffRec(GeneralRecommender):
         weights["time_layer.weight"] = state_dict["mlp.emb_layer.weight"]
         weights["time_layer.bias"] = state_dict["mlp.emb_layer.bias"]
         self.denoiser.load_state_dict(weights)
-
-
-def make_histories(given: DiffRecHyperparameters, dataset: Any) -> Histories:
-    """The histories of a (training) data set, weighted by recency where ``time-aware``.
-
-    Raises:
-        ConfigError: if that needs times and there are none.
-    """
-    if given.time_aware and dataset.time_field not in dataset.inter_feat:
-        raise ConfigError(
-            f"time-aware: the data set {dataset.dataset_name} has no column {dataset.time_field!r} to order by; "
-            "load one (load_col, TIME_FIELD) or set time-aware to False"
-        )
-    return weighted(given, histories_of(dataset))
 
 
 def automatic_scales(

@@ -32,11 +32,6 @@ class ForwardCFGDiffRec(CFGDiffRec):
     root_item_weights: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any, histories: Histories | None = None) -> None:
-        if dataset.time_field not in dataset.inter_feat:
-            raise ConfigError(
-                f"ForwardCFGDiffRec: the data set {dataset.dataset_name} has no column {dataset.time_field!r} that "
-                "tells the past from the future; load one (load_col, TIME_FIELD)"
-            )
         super().__init__(config, dataset, histories)
         given = self.hyperparameters
         self.user_weight_power = given.user_weight_power
@@ -45,6 +40,14 @@ class ForwardCFGDiffRec(CFGDiffRec):
         self.register_buffer("root_item_weights", item_weights.sqrt(), persistent=False)
         self.averaged = diffusion.MovingAverage(self.denoiser, given.ema_decay)
         self.scorer = make_scorer(given, self.task, self.averaged.network)
+
+    def check_data(self, dataset: Any) -> None:
+        """Errors as of the class."""
+        if dataset.time_field not in dataset.inter_feat:
+            raise ConfigError(
+                f"ForwardCFGDiffRec: the data set {dataset.dataset_name} has no column {dataset.time_field!r} that "
+                "tells the past from the future; load one (load_col, TIME_FIELD)"
+            )
 
     def _squared_errors(self, features: torch.Tensor, target: SparseRows | torch.Tensor) -> torch.Tensor:
         """``m^-user_weight_power sum_i w_i (W_o a + b_o - target)_i^2`` for each user, ``m`` the items of its target.

@@ -37,6 +37,8 @@ _UNDECLARED: dict[str, dict[str, Kind]] = {
     "KD_DAGFM": {"cin": OrNone(Sizes())},
     "xgboost": {"xgb_early_stopping_rounds": ANYTHING},
 }
+# What RecBole has among the options of data sets, and a model that reads sequences declares.
+_OF_SEQUENTIAL_MODELS = {"MAX_ITEM_LIST_LENGTH"}
 # Declared as a number, and read as text or as True and False too (SASRecCPR, GRU4RecCPR).
 _OF_SEVERAL_KINDS = ("reranker_CAN_NUM", "use_proj_bias")
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -136,7 +138,7 @@ def declared_rows(model_class: type) -> list[Row]:
     if declared is None:
         return []
     found = rows(declared)
-    if taken := sorted({row.name for row in found} & set(OPTIONS)):
+    if taken := sorted({row.name for row in found} & set(OPTIONS) - _OF_SEQUENTIAL_MODELS):
         raise TypeError(f"{declared.__name__}: {taken[0]} is an option of every run; choose another name")
     return found
 

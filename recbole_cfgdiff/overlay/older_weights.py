@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import torch
 
 from recbole_cfgdiff.data.convert.tokens import unescaped_ids
-from recbole_cfgdiff.diffusion import Denoiser
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import DiffRec
+from recbole_cfgdiff.model.history_recommender import HistoryRecommender
 from recbole_cfgdiff.options import is_list_of_text
 from recbole_cfgdiff.overlay import checkpoint
 from recbole_cfgdiff.overlay.hyperparameters import hyperparameter_names
@@ -77,7 +76,7 @@ def _are_ids(ids: Any) -> bool:
 def _of_exported(folder: Path, networks: Sequence[str]) -> OldWeights:
     exported = load(folder)
     assert isinstance(exported.source, HistorySource)  # of no other model is there a folder
-    state = exported.source.scorer.denoiser.state_dict()
+    state = exported.source.scorer.network.state_dict()
     weights = {f"{network}.{name}": value for network in networks for name, value in state.items()}
     return OldWeights(str(exported.about.get("model")), weights, {"items": [_PADDING, *exported.items.ids.ids]})
 
@@ -95,7 +94,9 @@ def ids_of(model: torch.nn.Module, dataset: Any) -> dict[str, list[str]]:
     """
     fields = {"items": dataset.iid_field}
     # Of our models a width may be the number of users, but none of their weights is a user's.
-    if not isinstance(model, DiffRec) and any(dataset.user_num in weight.shape for weight in model.parameters()):
+    if not isinstance(model, HistoryRecommender) and any(
+        dataset.user_num in weight.shape for weight in model.parameters()
+    ):
         fields["users"] = dataset.uid_field
     return {
         what: [_PADDING, *unescaped_ids(dataset.field2id_token[name][1:].tolist())] for what, name in fields.items()
@@ -150,7 +151,8 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
             no item of it is in the data.
     """
     run, n_items = str(config["init_from"]), dataset.item_num
-    networks = [name for name, module in model.named_modules() if isinstance(module, Denoiser)]
+    kind = type(model.scorer.network) if isinstance(model, HistoryRecommender) else ()
+    networks = [name for name, module in model.named_modules() if isinstance(module, kind)]
     old, ids = old_weights(run, networks), ids_of(model, dataset)
     own = {name: now for name, now in model.state_dict().items() if _is_weight(name, now)}
     _check_alike(old, own, ids, config)

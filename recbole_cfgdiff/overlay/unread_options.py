@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_cfgdiff.errors import ConfigError
+from recbole_cfgdiff.model import SeqCFGDiffRec
 from recbole_cfgdiff.overlay.options import Group, names_of
 
 
@@ -58,9 +59,14 @@ _RULES = (
         "val_interval, such as --val_interval=\"{'rating': '[4,inf)'}\"",
     ),
     _Rule(
-        ("MAX_ITEM_LIST_LENGTH", "ITEM_LIST_LENGTH_FIELD", "LIST_SUFFIX", "POSITION_FIELD", "transform"),
+        ("ITEM_LIST_LENGTH_FIELD", "LIST_SUFFIX", "POSITION_FIELD", "transform"),
         _is_of(ModelType.SEQUENTIAL),
-        "only sequential models read it, such as SASRec",
+        "only RecBole's sequential models read it, such as SASRec",
+    ),
+    _Rule(
+        ("MAX_ITEM_LIST_LENGTH",),
+        lambda config: _is_of(ModelType.SEQUENTIAL)(config) or issubclass(config.model_class, SeqCFGDiffRec),
+        "only sequential models read it, such as SASRec and SeqCFGDiffRec",
     ),
     _Rule(
         (

@@ -24,7 +24,6 @@ from safetensors.torch import save as as_bytes
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from recbole_cfgdiff.diffusion import Denoiser
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import folder_in_one_piece
 from recbole_cfgdiff.recommender import onnx_export, vectors
@@ -35,8 +34,8 @@ from recbole_cfgdiff.recommender.recommender import Recommender, Users, is_scale
 from recbole_cfgdiff.recommender.source import HistorySource
 from recbole_cfgdiff.recommender.tables import read_parquet, write_parquet
 from recbole_cfgdiff.scoring.histories import Histories
-from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters, rows
-from recbole_cfgdiff.scoring.parts import PARTS, make_schedule, make_scorer
+from recbole_cfgdiff.scoring.hyperparameters import Hyperparameters, rows
+from recbole_cfgdiff.scoring.parts import PARTS
 from recbole_cfgdiff.version import __version__
 
 CONFIG = "config.json"
@@ -81,7 +80,7 @@ def save(recommender: Recommender, folder: Path, with_histories: bool = True, al
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder_in_one_piece(folder) as unfinished:
-        state = {name: value.detach().cpu().contiguous() for name, value in source.scorer.denoiser.state_dict().items()}
+        state = {name: value.detach().cpu().contiguous() for name, value in source.scorer.network.state_dict().items()}
         (unfinished / WEIGHTS).write_bytes(as_bytes(state, metadata={"format": "pt"}))
         (unfinished / CONFIG).write_text(json.dumps(config, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         write_parquet(recommender.items.table, unfinished / ITEMS)
@@ -94,7 +93,7 @@ def save(recommender: Recommender, folder: Path, with_histories: bool = True, al
         (unfinished / CARD).write_text(card(recommender, users is not None, sections), encoding="utf-8")
 
 
-def _values(given: DiffRecHyperparameters) -> list[tuple[Any, Any]]:
+def _values(given: Hyperparameters) -> list[tuple[Any, Any]]:
     """Each row of the hyperparameters' class with its value, as a YAML file has it."""
     values = asdict(given)
     automatic = {"input_scale", "output_scale"}  # None is automatic there; elsewhere it is none
@@ -208,18 +207,20 @@ def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
         raise ConfigError(f"{CONFIG}: hyperparameters: {min(misfits)} is missing, or unknown")
     if isinstance(steps := config["hyperparameters"]["steps"], int) and steps > _MOST_STEPS:
         raise ConfigError(f"{CONFIG}: steps: expected at most {_MOST_STEPS:,}, got {steps}")
-    if isinstance(widths := config["hyperparameters"]["dims_dnn"], list) and len(widths) > _MOST_LAYERS:
-        raise ConfigError(f"{CONFIG}: dims_dnn: expected at most {_MOST_LAYERS} layers, got {len(widths):,}")
+    for name in ("dims_dnn", "n_layers"):
+        layers = config["hyperparameters"].get(name)
+        n_layers = len(layers) if isinstance(layers, list) else layers
+        if isinstance(n_layers, int) and n_layers > _MOST_LAYERS:
+            raise ConfigError(f"{CONFIG}: {name}: expected at most {_MOST_LAYERS} layers, got {n_layers:,}")
     given = parts.hyperparameters.read(config["hyperparameters"])
-    task = parts.make_task(given, n_items, make_schedule(given))
     try:
         with torch.device("meta"), _Unfilled():
-            denoiser = parts.make_denoiser(given, n_items, task.guidance_columns, 1.0, 1.0)
+            network = parts.make_network(given, n_items)
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond what a number counts
         raise ConfigError(f"{CONFIG}: hyperparameters of no network: {str(error).splitlines()[0]}") from error
-    denoiser.load_state_dict(_read_weights(_regular(path), denoiser), assign=True)
-    denoiser.eval().requires_grad_(False)
-    return HistorySource(make_scorer(given, task, denoiser), given, hasattr(given, "guidance_scale"))
+    network.load_state_dict(_read_weights(_regular(path), network), assign=True)
+    network.eval().requires_grad_(False)
+    return HistorySource(parts.make_scorer(given, n_items, network), given, parts.taken)
 
 
 _FILLING = {torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
@@ -234,9 +235,9 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _read_weights(path: Path, denoiser: Denoiser) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path, network: nn.Module) -> dict[str, torch.Tensor]:
     """Tensors of the names, shapes and types that the network has, all finite."""
-    expected = denoiser.state_dict()
+    expected = network.state_dict()
     try:
         with safe_open(path, framework="pt") as file:
             if misfits := sorted(set(file.keys()) ^ set(expected)):

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recbole_cfgdiff.diffusion import Forecast, HiddenProcess
+from recbole_cfgdiff.diffusion import Forecast, HiddenProcess, Scorer, SequenceScorer, guided_prediction
 from recbole_cfgdiff.diffusion.encoders import EmbeddedGuidance, RawGuidance
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender.source import HistorySource
+from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
 
 if TYPE_CHECKING:
     from recbole_cfgdiff.recommender.recommender import Recommender
@@ -74,28 +75,32 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _graph(recommender: Recommender) -> _Graph:
+def _graph(recommender: Recommender) -> nn.Module:
     """The network with its reverse process. Errors as of ``write_onnx``."""
     source = recommender.source
     if not isinstance(source, HistorySource):
         raise ConfigError("format onnx: the scores of this model need RecBole")
-    given, encoder = source.given, source.scorer.denoiser.guidance_encoder
+    given, scorer = source.given, source.scorer
+    if isinstance(scorer, SequenceScorer):
+        return _SequenceGraph(scorer)
+    assert isinstance(scorer, Scorer) and isinstance(given, DiffRecHyperparameters)
+    encoder = scorer.denoiser.guidance_encoder
     if given.sampling_noise or given.sampling_steps:
         name = "sampling_noise" if given.sampling_noise else "sampling_steps"
         raise ConfigError(f"format onnx: {name} makes the scores random, which a graph is not; train without it")
     if type(encoder) not in (RawGuidance, EmbeddedGuidance, type(None)):  # others need not take dense rows
         raise ConfigError(f"format onnx: guidance_encoder: expected raw or embedding, got {type(encoder).__name__}")
-    return _Graph(source)
+    return _Graph(scorer, given)
 
 
 class _Graph(nn.Module):
     """Maps histories of the items, without the padding item, to their scores; by the process in the hidden units."""
 
-    def __init__(self, source: HistorySource) -> None:
+    def __init__(self, scorer: Scorer, given: DiffRecHyperparameters) -> None:
         super().__init__()
-        self.task, self.given = source.scorer.task, source.given
-        self.denoiser = copy.deepcopy(source.scorer.denoiser).float().cpu().requires_grad_(False)
-        self.process = HiddenProcess(self.denoiser, source.scorer.steps)
+        self.task, self.given = scorer.task, given
+        self.denoiser = copy.deepcopy(scorer.denoiser).float().cpu().requires_grad_(False)
+        self.process = HiddenProcess(self.denoiser, scorer.steps)
 
     def forward(self, history: torch.Tensor, guidance_scale: torch.Tensor | None = None) -> torch.Tensor:
         """Arguments as ``card_section`` says."""
@@ -123,6 +128,31 @@ class _Graph(nn.Module):
         return is_there, is_there
 
 
+class _SequenceGraph(nn.Module):
+    """The same of a model that reads sequences."""
+
+    def __init__(self, scorer: SequenceScorer) -> None:
+        super().__init__()
+        self.denoiser = copy.deepcopy(scorer.denoiser).float().cpu().requires_grad_(False)
+        self.steps, self.length = scorer.steps, min(scorer.max_length, scorer.n_items - 1)
+
+    def forward(self, history: torch.Tensor, guidance_scale: torch.Tensor) -> torch.Tensor:
+        """Arguments as ``card_section`` says."""
+        guidance = self.denoiser.encoder.last(self._sequence(F.pad(history, (1, 0))))
+        t = torch.tensor([self.steps])
+        predictions = [self.denoiser(each, None, t) for each in (torch.zeros_like(guidance), guidance)]
+        weight, bias = self.denoiser.output_weights()
+        return torch.addmm(bias, guided_prediction(predictions, guidance_scale), weight.T)[:, 1:]
+
+    def _sequence(self, distance: torch.Tensor) -> torch.Tensor:
+        """As of ``diffusion.latest``, from items by how late they are, of shape ``(B, n)``."""
+        nearness, items = torch.where(distance > 0, -distance, -torch.inf).topk(self.length, dim=1)
+        counts = (nearness > -torch.inf).sum(dim=1, keepdim=True)
+        latest_first = counts - 1 - torch.arange(self.length)
+        in_order = items.gather(1, latest_first.clamp(min=0))
+        return torch.where(latest_first >= 0, in_order, torch.zeros_like(in_order))
+
+
 def card_section(recommender: Recommender) -> str:
     """What the model card says of the graph, of a model that ``write_onnx`` takes."""
     is_guided = recommender.source.is_guided
@@ -141,7 +171,11 @@ def _order(recommender: Recommender) -> str:
     """What the graph makes of the places in a history."""
     source = recommender.source
     assert isinstance(source, HistorySource)
-    task, given = source.scorer.task, source.given
+    scorer, given = source.scorer, source.given
+    if isinstance(scorer, SequenceScorer):
+        return f"The graph reads the {scorer.max_length} latest items in their order, each once."
+    assert isinstance(scorer, Scorer) and isinstance(given, DiffRecHyperparameters)
+    task = scorer.task
     if isinstance(task, Forecast):
         powers = " and once ".join(f"d^-{power:g}" for power in task.recency_powers)
         return f"The graph weights an item at place d once {powers}, and brings each weighting to length 1."

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from recbole_cfgdiff.diffusion import Scorer, SparseRows
+from recbole_cfgdiff.diffusion import HistoryScorer, SparseRows
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.scoring.histories import Histories
-from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
-from recbole_cfgdiff.scoring.parts import weighted
+from recbole_cfgdiff.scoring.hyperparameters import Hyperparameters
 
 
 class Source(Protocol):
@@ -78,18 +77,21 @@ class HistorySource:
     Args:
         scorer: with its network in evaluation mode.
         given: the model's hyperparameters.
-        is_guided: whether a guidance scale changes the scores.
+        taken: histories as the model takes them, by its hyperparameters.
     """
 
-    def __init__(self, scorer: Scorer, given: DiffRecHyperparameters, is_guided: bool) -> None:
+    def __init__(
+        self, scorer: HistoryScorer, given: Hyperparameters, taken: Callable[[Any, Histories], Histories]
+    ) -> None:
         self.scorer = scorer
         self.given = given
-        self.n_items = scorer.task.n_items
-        self.is_guided = is_guided
+        self.n_items = scorer.n_items
+        self.is_guided = hasattr(given, "guidance_scale")
+        self._taken = taken
 
     def rows(self, histories: Histories, chosen: torch.Tensor) -> SparseRows:
         """As of ``Source``, on the device of the weights."""
-        taken = weighted(self.given, histories.of(chosen)).to(self.scorer.denoiser.input_bias.device)
+        taken = self._taken(self.given, histories.of(chosen)).to(next(self.scorer.network.parameters()).device)
         return taken.select(torch.arange(len(chosen)))
 
     def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
@@ -101,9 +103,8 @@ class HistorySource:
         return self.of_histories(rows, guidance_scale)
 
     def item_vectors(self) -> torch.Tensor:
-        """As of ``Source``: the last layer of the denoiser."""
-        weight, bias = self.scorer.denoiser.output_weights()
-        return torch.cat([weight, bias[:, None]], dim=1)
+        """As of ``Source``: the last layer of the network."""
+        return self.scorer.item_vectors()
 
     def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``."""

@@ -20,7 +20,7 @@ from recbole_cfgdiff.data.items import item_fields
 from recbole_cfgdiff.data.sequences import item_sequences, needs_sequences
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.files import read_json
-from recbole_cfgdiff.model.diffrec import DiffRec
+from recbole_cfgdiff.model.history_recommender import HistoryRecommender
 from recbole_cfgdiff.recommender.catalogue import ITEM, Catalogue
 from recbole_cfgdiff.recommender.ids import Ids
 from recbole_cfgdiff.recommender.recommender import Recommender, Users
@@ -73,8 +73,8 @@ def _has_recboles_sequences(trained: Prepared) -> bool:
 
 def _source(trained: Prepared, histories: Histories) -> Source:
     model = trained.trainer.model
-    if isinstance(model, DiffRec):
-        return HistorySource(model.scorer, model.hyperparameters, model.is_guided)
+    if isinstance(model, HistoryRecommender):
+        return HistorySource(model.scorer, model.hyperparameters, lambda _, given: model.taken(given))
     dataset = trained.dataset
     known = Interaction({dataset.uid_field: torch.arange(dataset.user_num)})
     if _has_recboles_sequences(trained):  # which are of rows, not of users

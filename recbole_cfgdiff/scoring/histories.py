@@ -30,7 +30,7 @@ class Histories:
 
     @classmethod
     def of_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> Histories:
-        """From pairs in time order (a user's earlier pairs first). Of a repeated pair the first counts, once.
+        """From pairs in time order (a user's earlier pairs first), repeated ones too.
 
         Args:
             users: user ids, shape ``(n_interactions,)``.
@@ -38,17 +38,24 @@ class Histories:
             n_users: number of users, RecBole's padding user 0 included.
             n_items: number of items, the padding item included.
         """
-        _, first = np.unique(users.astype(np.int64) * n_items + items, return_index=True)
-        kept = np.sort(first)
-        kept = kept[np.argsort(users[kept], kind="stable")]
-        counts = np.bincount(users[kept], minlength=n_users)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=n_users))])
         return cls(
             torch.as_tensor(offsets, dtype=torch.int64),
-            torch.as_tensor(items[kept], dtype=torch.int64),
-            torch.ones(len(kept)),
+            torch.as_tensor(items[np.argsort(users, kind="stable")], dtype=torch.int64),
+            torch.ones(len(items)),
             n_items,
         )
+
+    def without_repeats(self) -> Histories:
+        """Each item of a user once, where it came first."""
+        user = torch.arange(len(self.offsets) - 1).repeat_interleave(self.counts())
+        _, first = np.unique((user * self.n_items + self.items).numpy(), return_index=True)
+        if len(first) == len(self.items):
+            return self
+        kept = torch.from_numpy(np.sort(first))
+        counts = torch.bincount(user[kept], minlength=len(self.offsets) - 1)
+        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        return Histories(offsets, self.items[kept], self.values[kept], self.n_items)
 
     def weighted_by_recency(self, w_min: float, w_max: float) -> Histories:
         """Weights rising linearly in time from ``w_min`` to ``w_max`` within each user (T-DiffRec, DiffRec Sec. 3.3).

@@ -333,3 +333,58 @@ class ForwardCFGDiffRecHyperparameters(CFGDiffRecHyperparameters):
         Number(self.cut_min, 1).read("cut_max", self.cut_max)
         if not self.recency_powers:
             raise ConfigError("recency_powers: expected at least one number, such as [0.5]")
+
+
+@dataclass(frozen=True)
+class SeqCFGDiffRecHyperparameters(Hyperparameters):
+    """Of ``SeqCFGDiffRec``; docs/sequences.md derives and measures them."""
+
+    hidden_size: int = hyperparameter(64, Integer(4), "Width of the items' vectors and of all layers.")
+    n_layers: int = hyperparameter(2, Integer(0), "Blocks of the encoder.")
+    n_heads: int = hyperparameter(2, Integer(1), "Heads of a block's attention; hidden_size is a multiple of twice it.")
+    inner_size: int = hyperparameter(256, Integer(1), "Width of the feed-forward layers.")
+    hidden_dropout_prob: float = hyperparameter(
+        0.5, Number(0, 1), "Dropout on the embedded items and in the blocks: much on sparse data, 0.1 to 0.2 on ML-1M."
+    )
+    attn_dropout_prob: float = hyperparameter(0.0, Number(0, 1), "Dropout on the attention's weights.")
+    initializer_range: float = hyperparameter(0.02, Number(0), "Deviation of the weights at the start.")
+    max_item_list_length: int = hyperparameter(
+        200, Integer(1), "Longest sequence that is read; the latest items are.", option="MAX_ITEM_LIST_LENGTH"
+    )
+    n_next: int = hyperparameter(1, Integer(1), "K: how many of the next items are diffused.")
+    distance_decay: float = hyperparameter(
+        0.85, Number(0, 1), "The k-th next item weighs distance_decay^(k - 1) in the loss."
+    )
+    steps: int = hyperparameter(
+        1, Integer(1), "Steps T: at step t an item is hidden with probability t / T.", source="Austin et al. 2021"
+    )
+    n_negatives: int | None = hyperparameter(
+        None,
+        OrNone(Integer(1)),
+        "So many items, drawn for each step, stand for all in the softmax of the loss; ~: all themselves.",
+        source="Bengio & Senecal 2008",
+    )
+    p_uncond: float = hyperparameter(
+        0.1, Number(0, 1), "Share of the users trained without guidance, in [0, 1].", source="[CFG]"
+    )
+    guidance_scale: float = hyperparameter(
+        1.0, Number(), "0: unguided scores, 1: guided, above 1: extrapolated.", source="[CFG] Eq. 6, w + 1"
+    )
+    guidance_scales: list[float] = hyperparameter(
+        None,
+        Numbers(),
+        "After training, guidance_scale becomes the one of these, or itself, with the best validation metric; ~: no "
+        "choice.",
+    )
+    ema_decay: float = hyperparameter(
+        0.999, Number(0, 1), "Scores come from the weights' moving average, of this decay a step; 0: no average."
+    )
+
+    def check(self) -> None:
+        """As of any."""
+        if self.hidden_size % (2 * self.n_heads):
+            raise ConfigError(
+                f"hidden_size: expected a multiple of 2 * n_heads ({2 * self.n_heads}), got {self.hidden_size}"
+            )
+        if self.n_next == 1 and self.steps > 1:
+            raise ConfigError("steps: of one next item there is nothing to show; set steps to 1, or n_next above 1")

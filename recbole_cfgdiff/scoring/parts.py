@@ -7,13 +7,20 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
+from torch import nn
+
 from recbole_cfgdiff.diffusion import (
     SAMPLERS,
     Denoiser,
     Forecast,
+    HistoryScorer,
+    NextItemsDenoiser,
     NoiseSchedule,
     Restoration,
     Scorer,
+    SequenceEncoder,
+    SequenceScorer,
     make_betas,
     make_guidance_encoder,
     spaced_timesteps,
@@ -24,6 +31,8 @@ from recbole_cfgdiff.scoring.hyperparameters import (
     CFGDiffRecHyperparameters,
     DiffRecHyperparameters,
     ForwardCFGDiffRecHyperparameters,
+    Hyperparameters,
+    SeqCFGDiffRecHyperparameters,
 )
 
 
@@ -45,9 +54,10 @@ def make_schedule(given: DiffRecHyperparameters) -> NoiseSchedule:
     return schedule
 
 
-def weighted(given: DiffRecHyperparameters, histories: Histories) -> Histories:
-    """The histories as the model takes them: weighted by recency where ``time-aware``."""
-    return histories.weighted_by_recency(given.w_min, given.w_max) if given.time_aware else histories
+def taken(given: DiffRecHyperparameters, histories: Histories) -> Histories:
+    """Histories as DiffRec and its variants take them: each item once, weighted by recency where ``time-aware``."""
+    once = histories.without_repeats()
+    return once.weighted_by_recency(given.w_min, given.w_max) if given.time_aware else once
 
 
 def make_restoration(given: Any, n_items: int, schedule: NoiseSchedule) -> Restoration:
@@ -100,23 +110,73 @@ def make_scorer(given: DiffRecHyperparameters, task: Restoration, denoiser: Deno
     return Scorer(task, denoiser, steps, given.sampling_noise)
 
 
+def make_next_items_denoiser(given: SeqCFGDiffRecHyperparameters, n_items: int) -> NextItemsDenoiser:
+    """SeqCFGDiffRec's network."""
+    encoder = SequenceEncoder(
+        n_items,
+        given.hidden_size,
+        given.n_layers,
+        given.n_heads,
+        given.inner_size,
+        given.hidden_dropout_prob,
+        given.attn_dropout_prob,
+        given.initializer_range,
+    )
+    return NextItemsDenoiser(encoder, given.steps, given.inner_size, given.hidden_dropout_prob, given.initializer_range)
+
+
+def make_sequence_scorer(
+    given: SeqCFGDiffRecHyperparameters, n_items: int, network: NextItemsDenoiser
+) -> SequenceScorer:
+    """What maps histories to scores by it."""
+    return SequenceScorer(network, given.steps, given.max_item_list_length)
+
+
 class Parts(NamedTuple):
     """Of a model.
 
     Attributes:
         hyperparameters: their class.
-        make_task: what is diffused and what guides it, of hyperparameters, number of items and schedule.
-        make_denoiser: the network; arguments as of ``make_denoiser``.
+        taken: histories as the model takes them, by its hyperparameters.
+        make_network: of hyperparameters and the number of items.
+        make_scorer: of the same and the network.
     """
 
-    hyperparameters: type[DiffRecHyperparameters]
-    make_task: Callable[[Any, int, NoiseSchedule], Restoration]
-    make_denoiser: Callable[[Any, int, int, float, float], Denoiser]
+    hyperparameters: type[Hyperparameters]
+    taken: Callable[[Any, Histories], Histories]
+    make_network: Callable[[Any, int], nn.Module]
+    make_scorer: Callable[[Any, int, Any], HistoryScorer]
+
+
+def _parts_of_diffrec(
+    hyperparameters: type[DiffRecHyperparameters],
+    make_task: Callable[[Any, int, NoiseSchedule], Restoration],
+    make_denoiser: Callable[[Any, int, int, float, float], Denoiser],
+) -> Parts:
+    """Of DiffRec or a variant: what is diffused and what guides it, and the network, whose scales come with its
+    weights."""
+
+    def task(given: Any, n_items: int) -> Restoration:
+        with torch.device("cpu"):  # also where the network is made without memory
+            return make_task(given, n_items, make_schedule(given))
+
+    return Parts(
+        hyperparameters,
+        taken,
+        lambda given, n_items: make_denoiser(given, n_items, task(given, n_items).guidance_columns, 1.0, 1.0),
+        lambda given, n_items, network: make_scorer(given, task(given, n_items), network),
+    )
 
 
 # By the name of the model.
 PARTS = {
-    "DiffRec": Parts(DiffRecHyperparameters, make_restoration, make_denoiser),
-    "CFGDiffRec": Parts(CFGDiffRecHyperparameters, make_restoration, make_guided_denoiser),
-    "ForwardCFGDiffRec": Parts(ForwardCFGDiffRecHyperparameters, make_forecast, make_guided_denoiser),
+    "DiffRec": _parts_of_diffrec(DiffRecHyperparameters, make_restoration, make_denoiser),
+    "CFGDiffRec": _parts_of_diffrec(CFGDiffRecHyperparameters, make_restoration, make_guided_denoiser),
+    "ForwardCFGDiffRec": _parts_of_diffrec(ForwardCFGDiffRecHyperparameters, make_forecast, make_guided_denoiser),
+    "SeqCFGDiffRec": Parts(
+        SeqCFGDiffRecHyperparameters,
+        lambda given, histories: histories,
+        make_next_items_denoiser,
+        make_sequence_scorer,
+    ),
 }

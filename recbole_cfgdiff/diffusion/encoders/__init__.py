@@ -12,6 +12,7 @@ from recbole_cfgdiff.diffusion.encoders.registry import (
 # isort: split
 # Messages name the encoders in the order of the imports.
 from recbole_cfgdiff.diffusion.encoders.embedding import EmbeddedGuidance
+from recbole_cfgdiff.diffusion.encoders.sequence import SequenceEncoder, SequenceGuidance
 
 __all__ = [
     "GUIDANCE_ENCODERS",
@@ -19,6 +20,8 @@ __all__ = [
     "GuidanceEncoder",
     "ProjectedGuidance",
     "RawGuidance",
+    "SequenceEncoder",
+    "SequenceGuidance",
     "make_guidance_encoder",
     "register_guidance_encoder",
 ]

@@ -22,6 +22,18 @@ class Tanh(nn.Module):
         return torch.tanh(x) if torch.is_grad_enabled() else (2 * x).sigmoid_().mul_(2).sub_(1)
 
 
+class Dropout(nn.Module):
+    """``dropped`` in training; in evaluation nothing is."""
+
+    def __init__(self, dropout_prob: float) -> None:
+        super().__init__()
+        self.dropout_prob = dropout_prob
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return _dropped(x, self.dropout_prob) if self.training and self.dropout_prob > 0 else x
+
+
 def dropped(x: torch.Tensor | SparseRows, dropout_prob: float) -> torch.Tensor | SparseRows:
     """Dropout (Srivastava et al. 2014): each entry is zeroed with probability ``dropout_prob``, the others scaled up.
 
