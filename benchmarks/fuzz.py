@@ -56,17 +56,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _problems(cases: list[Case], jobs: int) -> Iterator[str]:
-    with get_context("spawn").Pool(jobs, initializer=_one_thread, maxtasksperchild=500) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="fuzz-") as folder,
+        get_context("spawn").Pool(jobs, initializer=_start, initargs=(folder,), maxtasksperchild=500) as pool,
+    ):
         for case, problem in zip(cases, pool.imap(check, cases, chunksize=8)):
             if problem is not None:
                 print(f"{case.target} {case.seed}: {problem}", file=sys.stderr, flush=True)
                 yield problem
 
 
-def _one_thread() -> None:
+def _start(folder: str) -> None:
+    """One thread, and temporary files in a folder that the process which started this one removes."""
     import torch
 
     torch.set_num_threads(1)
+    tempfile.tempdir = folder
 
 
 def check(case: Case) -> str | None:

@@ -6,12 +6,15 @@ The runs are made up, as nothing is trained; all else is the real command.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import io
 import json
 import random
 import re
 import shutil
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,7 +36,6 @@ from recbole_cfgdiff.runs.spec import CURVE, LOG, RECORD, SPEC, SWEEP, TEST, Run
 
 _USERS, _ITEMS, _K = 12, 20, 5
 _METRICS = ("recall@5", "ndcg@5")
-_TEMPLATE = "template"
 _OF_A_RUN = (SPEC, RECORD, TEST, CURVE, SWEEP, LOG)
 _OF_THE_EXPERIMENT = ("experiment.json", "summary.csv", "results.csv", "report.html")
 _COMMAND = (
@@ -60,7 +62,7 @@ def check(seed: int, folder: Path) -> str | None:
     damage = choose.choice(_DAMAGES)
     damage(path, choose)
     before = _content(output)
-    status, out, err = _run(folder, output)
+    status, out, err = _run(_template(), output)
     what = f"seed {seed}, {damage.__name__} {path.relative_to(output)}"
     if problem := _problem(status, out, err, output, path.relative_to(output), before, is_old):
         return f"{what}: {problem}\n{out[-500:]}\n{err[-1500:]}"
@@ -86,7 +88,7 @@ def _problem(
             return f"{path} has changed"
     if hidden := [path for path in after if path.name.startswith(".") and path.name != ".lock"]:
         return f"left behind: {hidden[0]}"
-    template = _content(output.parents[1] / _TEMPLATE / "out")
+    template = _content(_template() / "out")
     for name in ("summary.csv", "comparisons.csv", "groups.csv"):
         if status == 0 and not is_old and after[Path(name)] != template[Path(name)]:
             return f"{name} differs"
@@ -199,24 +201,30 @@ _DAMAGES: tuple[_Damage, ...] = (
 
 
 def _finished_experiment(folder: Path) -> Path:
-    """A copy of a finished experiment, made once beside ``folder``."""
-    template = folder.parent / _TEMPLATE
-    if not template.exists():
-        data = template / "dataset" / "fuzz"
-        data.mkdir(parents=True)
-        rows = [f"u{user}\ti{(user + item) % _ITEMS}\t{item}" for user in range(_USERS) for item in range(12)]
-        text = "user_id:token\titem_id:token\ttimestamp:float\n" + "\n".join(rows) + "\n"
-        (data / "fuzz.inter").write_text(text, encoding="utf-8")
-        status, out, err = _run(folder, template / "out")
-        if status != 0:
-            raise RuntimeError(f"the experiment can't be made:\n{out}\n{err}")
-    return Path(shutil.copytree(template / "out", folder / "out"))
+    """A copy of a finished experiment."""
+    return Path(shutil.copytree(_template() / "out", folder / "out"))
 
 
-def _run(folder: Path, output: Path) -> tuple[int | None, str, str]:
+@functools.cache
+def _template() -> Path:
+    """A finished experiment, ``out``, and its data, ``dataset``; made once a process, and removed at its end."""
+    template = Path(tempfile.mkdtemp(prefix="fuzz-template-"))
+    atexit.register(shutil.rmtree, template, ignore_errors=True)
+    data = template / "dataset" / "fuzz"
+    data.mkdir(parents=True)
+    rows = [f"u{user}\ti{(user + item) % _ITEMS}\t{item}" for user in range(_USERS) for item in range(12)]
+    text = "user_id:token\titem_id:token\ttimestamp:float\n" + "\n".join(rows) + "\n"
+    (data / "fuzz.inter").write_text(text, encoding="utf-8")
+    status, out, err = _run(template, template / "out")
+    if status != 0:
+        raise RuntimeError(f"the experiment can't be made:\n{out}\n{err}")
+    return template
+
+
+def _run(template: Path, output: Path) -> tuple[int | None, str, str]:
     """Status (None after a traceback), output and errors of the command."""
     out, err = io.StringIO(), io.StringIO()
-    data = folder.parent / _TEMPLATE / "dataset"
+    data = template / "dataset"
     with _nothing_slow(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status: int | None = cli.main([*_COMMAND, f"--data_path={data}", f"--output={output}"])

@@ -41,6 +41,17 @@ def test_a_run_with_other_options_is_not_taken_for_this_one(tiny):
     assert not checkpoint.exists()
 
 
+@pytest.mark.parametrize(("name", "other"), [("history_at_test", "train_and_valid"), ("sampler", "ddim")])
+def test_a_run_of_before_an_option_is_as_one_with_its_default(name, other, tiny):
+    (now,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
+    before = replace(now, options={key: value for key, value in now.options.items() if key != name})
+    make_folder(before, before.folder(Path("out")))
+    leave(before, "ended")
+    assert read_record(now, Path("out"))["status"] == "ended"
+    with pytest.raises(ConfigError, match=rf"was run with other options \({name}\)"):
+        read_record(replace(now, options={**now.options, name: other}), Path("out"))
+
+
 def test_a_run_on_other_data_is_not_taken_for_this_one(tiny):
     (old,) = make_runs(parse_variants("DiffRec"), ["tiny"], 1)
     make_folder(old, old.folder(Path("out")))

@@ -19,6 +19,8 @@ from recbole_cfgdiff.evaluation.rankings import Ranking
 from recbole_cfgdiff.files import read_json, write_json
 from recbole_cfgdiff.overlay.config import resolve_model
 from recbole_cfgdiff.overlay.hyperparameters import declared_rows
+from recbole_cfgdiff.overlay.yaml_files import read_yaml
+from recbole_cfgdiff.properties import PROPERTIES
 from recbole_cfgdiff.runs.spec import CURVE, RECORD, SURROUNDINGS, SWEEP, TEST, Run, read_spec
 
 # What a model is told of a user at test time.
@@ -101,8 +103,9 @@ def _is_of(run: Run, record: dict[str, Any], folder: Path) -> bool:
 
 
 def _added_since(made_with: Run, run: Run) -> set[str]:
-    """Hyperparameters that there were not yet when a run was made, and that are as if there still were none."""
+    """Options that there were not yet when a run was made, and that are as if there still were none."""
     declared = {row.name: row.default for row in declared_rows(resolve_model(run.model))}
+    declared |= read_yaml(PROPERTIES / "overall.yaml")
     added = {name for name in declared if name not in made_with.options}
     return {name for name in added if run.options.get(name) == declared[name]}
 
