@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from contract import check_encoder, check_model
+from recommending import make_recommender
 
 from conftest import write_inter
 from recbole_cfgdiff.data.loaders import PositionDataLoader
@@ -31,6 +32,12 @@ def test_it_keeps_what_any_model_of_ours_keeps(options, tiny):
 
 def test_the_sequence_is_a_guidance_encoder_as_the_others():
     check_encoder(SequenceGuidance)
+
+
+def test_a_tensor_tells_a_sequence_no_order():
+    recommender = make_recommender(guidance_encoder="sequence", guidance_embedding_size=8)
+    with pytest.raises(ValueError, match="a tensor does not tell their order"):
+        next(recommender.source.scorer.sweep(torch.zeros(1, recommender.source.n_items), [1.0]))
 
 
 @pytest.mark.parametrize("model", ["CFGDiffRec", "ForwardCFGDiffRec"])

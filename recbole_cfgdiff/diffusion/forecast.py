@@ -10,6 +10,7 @@ import torch
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.restoration import Restoration
 from recbole_cfgdiff.diffusion.schedule import NoiseSchedule
+from recbole_cfgdiff.diffusion.sequences import TENSOR_TELLS_NO_ORDER
 
 # How many shares, evenly from cut_min to cut_max, stand for all of them in the mean size of a future.
 _N_SHARES = 64
@@ -86,7 +87,7 @@ class Forecast(Restoration):
 
     def rows(self, history: torch.Tensor) -> SparseRows:
         """As of ``Restoration``; always an error."""
-        raise ValueError("history: expected SparseRows, entries in time order; a tensor does not tell their order")
+        raise ValueError(TENSOR_TELLS_NO_ORDER)
 
 
 def _cut(share: torch.Tensor | float, counts: torch.Tensor) -> torch.Tensor:

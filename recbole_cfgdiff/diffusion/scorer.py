@@ -16,6 +16,7 @@ from recbole_cfgdiff.diffusion.guidance import branches, guided_prediction
 from recbole_cfgdiff.diffusion.process import reverse_process
 from recbole_cfgdiff.diffusion.restoration import Restoration
 from recbole_cfgdiff.diffusion.samplers import Step
+from recbole_cfgdiff.diffusion.sequences import TENSOR_TELLS_NO_ORDER
 
 
 class HistoryScorer(Protocol):
@@ -124,6 +125,8 @@ class Scorer:
     def _start(self, history: torch.Tensor | SparseRows) -> tuple[torch.Tensor | SparseRows, SparseRows]:
         """Where the process starts, and what guides it."""
         weight = self.denoiser.input_bias  # of its device and type
+        if isinstance(history, torch.Tensor) and getattr(self.denoiser.guidance_encoder, "reads_order", False):
+            raise ValueError(TENSOR_TELLS_NO_ORDER)
         rows = self.task.rows(history.to(weight)) if isinstance(history, torch.Tensor) else history
         x_T, guidance = self.task.inference_start(rows)
         return x_T.to(weight.dtype) if isinstance(x_T, torch.Tensor) else x_T, guidance

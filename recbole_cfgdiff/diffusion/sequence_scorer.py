@@ -10,7 +10,7 @@ import torch
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.guidance import branches, guided_prediction
 from recbole_cfgdiff.diffusion.next_items import NextItemsDenoiser
-from recbole_cfgdiff.diffusion.sequences import latest
+from recbole_cfgdiff.diffusion.sequences import TENSOR_TELLS_NO_ORDER, latest
 
 
 class SequenceScorer:
@@ -53,7 +53,7 @@ class SequenceScorer:
     def guidance(self, history: torch.Tensor | SparseRows) -> torch.Tensor:
         """What guides after each history, shape ``(B, d)``; 0 of an empty one. Arguments and errors as of ``sweep``."""
         if isinstance(history, torch.Tensor):
-            raise ValueError("history: expected SparseRows, entries in time order; a tensor does not tell their order")
+            raise ValueError(TENSOR_TELLS_NO_ORDER)
         return self.denoiser.encoder.last(latest(history, self.max_length))
 
     def _last_hidden(self, guidance: torch.Tensor, guidance_scale: float) -> torch.Tensor:

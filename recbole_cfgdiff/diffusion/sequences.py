@@ -6,6 +6,8 @@ import torch
 
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 
+TENSOR_TELLS_NO_ORDER = "history: expected SparseRows, entries in time order; a tensor does not tell their order"
+
 
 def latest(history: SparseRows, length: int) -> torch.Tensor:
     """The latest items of each history.

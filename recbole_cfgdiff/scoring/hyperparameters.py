@@ -270,7 +270,8 @@ class CFGDiffRecHyperparameters(DiffRecHyperparameters):
     guidance_encoder: str = hyperparameter(
         "embedding",
         Choice(GUIDANCE_ENCODERS),
-        "raw: the normalised history, concatenated; embedding: two smaller linear layers first.",
+        "raw: the normalised history, concatenated; embedding: two smaller linear layers first; sequence: read in "
+        "order.",
         source="[paper] Sec. III-B, IV-B; chosen in docs/guidance_encoder.md",
     )
     guidance_embedding_size: int = hyperparameter(

@@ -20,6 +20,8 @@ class GuidanceEncoder(nn.Module):
     ``tests/contract.py`` tests it.
     """
 
+    # Whether the order of a row counts, which a plain tensor does not tell.
+    reads_order = False
     # How many columns of the denoiser's first layer it stands for: others are initialised with as many beside them.
     n_columns = 0
 

@@ -164,6 +164,7 @@ class SequenceGuidance(ProjectedGuidance):
     """The latest items of the guidance in their order, through a ``SequenceEncoder``, projected; the values of the
     guidance count only in that 0 is padding. Arguments as of ``GuidanceEncoder``."""
 
+    reads_order = True
     max_length = 200
 
     def __init__(self, n_items: int, embedding_size: int, output_size: int) -> None:
