@@ -1,4 +1,4 @@
-"""The operations of ``diffusion/fast/kernels.py`` beside torch's own, on one thread.
+"""Operations of ``diffusion/fast/`` beside torch's own, on one thread.
 
 python benchmarks/kernels.py [--repeats=40] [--output=benchmarks/kernels.json]
 """
@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from recbole_cfgdiff.diffusion.fast.kernels import Tanh, dropped
+from recbole_cfgdiff.diffusion.fast.softmax_loss import sampled_softmax_loss, softmax_loss
+from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 
 
 def best_milliseconds(call: Callable[[], object], repeats: int) -> float:
@@ -25,6 +27,40 @@ def best_milliseconds(call: Callable[[], object], repeats: int) -> float:
         call()
         seconds.append(time.perf_counter() - started)
     return round(1000 * min(seconds), 2)
+
+
+def compared(ours: Callable[[], object], torchs: Callable[[], object], repeats: int) -> dict[str, float]:
+    """A row."""
+    return {"ms": best_milliseconds(ours, repeats), "torch ms": best_milliseconds(torchs, repeats)}
+
+
+def with_gradients(call: Callable[..., torch.Tensor], *parameters: torch.Tensor) -> Callable[[], object]:
+    """A call, and the gradients of the sum of what it returns."""
+    inputs = [each.clone().requires_grad_() for each in parameters]
+    return lambda: torch.autograd.grad(call(*inputs).sum(), inputs)
+
+
+def projections() -> tuple[Callable[[], object], Callable[[], object]]:
+    """400 histories of 50 of 2,811 items through the first layer, as sparse rows and as a matrix."""
+    dense = torch.zeros(400, 2811)
+    dense.scatter_(1, torch.stack([torch.randperm(2811)[:50] for _ in range(400)]), 1.0)
+    rows, table = SparseRows.of_dense(dense), torch.randn(2811, 1000)
+    return with_gradients(rows.times, table), with_gradients(lambda table: dense @ table, table)
+
+
+def losses() -> tuple[Callable[[], object], Callable[[], object], Callable[[], object]]:
+    """The softmax loss of 1,024 rows of 64 over 11,925 items: exact, with 1,000 negatives, and torch's."""
+    parameters = torch.randn(1024, 64), 0.1 * torch.randn(11_925, 64), torch.zeros(11_925)
+    targets, weights = torch.randint(11_925, (1024, 1)), torch.ones(1024, 1)
+
+    def torchs(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(features @ weight.T + bias, targets[:, 0], reduction="sum")
+
+    return (
+        with_gradients(lambda f, w, b: softmax_loss(f, w, b, targets, weights), *parameters),
+        with_gradients(lambda f, w, b: sampled_softmax_loss(f, w, b, targets, weights, 1000), *parameters),
+        with_gradients(torchs, *parameters),
+    )
 
 
 def main() -> None:
@@ -42,9 +78,13 @@ def main() -> None:
     rows = {}
     with torch.no_grad():
         for name, (ours, torchs) in cases.items():
-            rows[name] = {"ms": best_milliseconds(ours, arguments.repeats)}
-            rows[name]["torch ms"] = best_milliseconds(torchs, arguments.repeats)
-            print(name, rows[name])
+            rows[name] = compared(ours, torchs, arguments.repeats)
+    exact, sampled, torchs = losses()
+    rows["product of 400 x 50 entries and 2,811 x 1,000"] = compared(*projections(), arguments.repeats)
+    rows["softmax loss of 1,024 x 11,925"] = compared(exact, torchs, arguments.repeats)
+    rows["softmax loss of 1,024 x 11,925, 1,000 negatives"] = compared(sampled, torchs, arguments.repeats)
+    for name, row in rows.items():
+        print(name, row)
     arguments.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
 
 
