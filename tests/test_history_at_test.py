@@ -8,7 +8,7 @@ import torch
 from test_sequences import split_in_three
 
 from recbole_cfgdiff.commands import cli as command_line
-from recbole_cfgdiff.data.test_history import TRAIN_AND_VALID
+from recbole_cfgdiff.data.history_at_test import TRAIN_AND_VALID
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.evaluation.collector import collect_guidance_scales
 from recbole_cfgdiff.evaluation.reading import given_histories

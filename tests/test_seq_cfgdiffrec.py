@@ -13,14 +13,14 @@ from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.quick_start import run
 from recbole_cfgdiff.recommender import Recommender
-from recbole_cfgdiff.runs.prepare import load_data, make_trainer
+from recbole_cfgdiff.runs.prepare import load_data, make_trainer, prepare_config
 
 SMALL = {"hidden_size": 16, "inner_size": 16, "train_batch_size": 64, "hidden_dropout_prob": 0.1}
 QUIET = {"show_progress": False, "state": "ERROR"}
 
 
-def load(dataset, **options):
-    config = Config("SeqCFGDiffRec", dataset, config_dict={**QUIET, **SMALL, **options})
+def load(dataset, files=(), **options):
+    config = Config("SeqCFGDiffRec", dataset, list(files), config_dict={**QUIET, **SMALL, **options})
     dataset, train, valid, test = load_data(config)
     return make_trainer(config, train), train, valid, test
 
@@ -100,6 +100,23 @@ def test_a_users_guidance_is_dropped_in_training(tiny, monkeypatch):
     trainer.model.calculate_loss(batch).backward()
     encoder = trainer.model.denoiser.encoder
     assert all((weight.grad == 0).all() for weight in encoder.blocks.parameters())
+
+
+def test_held_out_users_are_not_trained_on(tiny):
+    _, train, _, test = load(tiny, ["properties/protocol/heldout_users.yaml"], heldout_users=0.3)
+    trained = torch.cat([batch["user_id"] for batch in train])
+    tested = torch.cat([batch[0]["user_id"] for batch in test])
+    assert isinstance(train, PositionDataLoader) and not set(trained.tolist()) & set(tested.tolist())
+
+
+def test_a_run_may_start_from_the_weights_of_an_older_one(tiny):
+    run("SeqCFGDiffRec", tiny, None, {**QUIET, **SMALL, "epochs": 2, "run_name": "older"})
+    of_run = Recommender.load("saved/older")
+    of_run.save_pretrained("older-model")
+    for older in ("saved/older", "older-model"):
+        config = Config("SeqCFGDiffRec", tiny, config_dict={**QUIET, **SMALL, "init_from": older})
+        model = prepare_config(config).trainer.model
+        torch.testing.assert_close(model.averaged.network.output_bias, of_run.source.scorer.network.output_bias)
 
 
 def test_without_times_there_is_no_order(empty_folder):

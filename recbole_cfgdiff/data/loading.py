@@ -17,12 +17,12 @@ from recbole_cfgdiff.data.atomic import read_atomic_files, reading_of
 from recbole_cfgdiff.data.atomic_data import AtomicData
 from recbole_cfgdiff.data.download import download_if_missing
 from recbole_cfgdiff.data.filters import check_filtered_columns, mended_filters, source_of
+from recbole_cfgdiff.data.history_at_test import histories_at_test, is_with_validation
 from recbole_cfgdiff.data.loaders import remember_batches
 from recbole_cfgdiff.data.negatives import check_negatives, users_may_have_all_items
 from recbole_cfgdiff.data.pandas_3 import lengths_by_value
 from recbole_cfgdiff.data.sequences import make_sequence_loaders, needs_sequences
 from recbole_cfgdiff.data.splits import add_noise, hold_users_out, split_by_exact_time, train_on_all_rows
-from recbole_cfgdiff.data.test_history import histories_at_test, is_with_validation
 from recbole_cfgdiff.data.time_order import exact_times, remember_places
 from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 

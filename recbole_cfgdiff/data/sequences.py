@@ -13,7 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
-from recbole_cfgdiff.data.test_history import TRAIN, is_with_validation, rows_at_test
+from recbole_cfgdiff.data.history_at_test import TRAIN, is_with_validation, rows_at_test
 from recbole_cfgdiff.data.time_order import time_order
 from recbole_cfgdiff.errors import ConfigError, reported_if_raised_by_recbole
 

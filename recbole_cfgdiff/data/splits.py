@@ -16,7 +16,7 @@ from recbole_cfgdiff.errors import ConfigError
 
 # Models that score from a history alone, and learn from batches of users: nothing of a user outside of the training
 # batches enters them. Subclasses count, so RecBole's DiffRec by whatever name.
-_FROM_HISTORIES = {"DiffRec", "MultiVAE", "MultiDAE", "MacridVAE", "RecVAE"}
+_FROM_HISTORIES = {"HistoryRecommender", "DiffRec", "MultiVAE", "MultiDAE", "MacridVAE", "RecVAE"}
 
 
 def split_by_exact_time(dataset: Any, ratios: list[float], group_by: str) -> list[Any]:
@@ -162,8 +162,9 @@ def hold_users_out(config: Any, dataset: Any, loaders: tuple[Any, Any, Any]) -> 
     mask = torch.from_numpy(held_out)
     train._dataset.held_out = mask  # for models that count something over the training rows
     targets = {"valid": valid, "test": test}[config["heldout_targets"]]
+    make_loader = type(train) if isinstance(train, UserDataLoader) else UserDataLoader
     return (
-        UserDataLoader(config, train._dataset, train._sampler, users=torch.from_numpy(np.flatnonzero(~held_out))),
+        make_loader(config, train._dataset, train._sampler, users=torch.from_numpy(np.flatnonzero(~held_out))),
         _ranking(config, train._dataset, valid._dataset, ~mask),
         _ranking(config, train._dataset, targets._dataset, mask),
     )
@@ -182,7 +183,9 @@ def _check_heldout_options(config: Any) -> None:
     if config["heldout_targets"] == "valid" and config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
         raise ConfigError("heldout_targets: the split has no validation part; set it to test")
     if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
-        able = ", ".join(["CFGDiffRec", "ForwardCFGDiffRec", *sorted(_FROM_HISTORIES)])
+        able = ", ".join(
+            ["CFGDiffRec", "ForwardCFGDiffRec", "SeqCFGDiffRec", *sorted(_FROM_HISTORIES - {"HistoryRecommender"})]
+        )
         raise ConfigError(
             f"heldout_users: {config['model']} has parameters of its own for each user or fits all users at once; only "
             f"models that score from a history can be tested on new users: {able}"

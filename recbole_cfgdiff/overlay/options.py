@@ -17,7 +17,7 @@ from recbole_cfgdiff.data.filter_options import (
     THRESHOLD,
     VALUES_OF_COLUMNS,
 )
-from recbole_cfgdiff.data.test_history import TRAIN, TRAIN_AND_VALID
+from recbole_cfgdiff.data.history_at_test import TRAIN, TRAIN_AND_VALID
 from recbole_cfgdiff.options import (
     ANYTHING,
     TEXT,

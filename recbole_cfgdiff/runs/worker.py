@@ -28,7 +28,7 @@ from recbole_cfgdiff.compat import silence_recbole_deprecations
 from recbole_cfgdiff.data import download_if_missing
 from recbole_cfgdiff.data.atomic import hash_of_data
 from recbole_cfgdiff.data.atomic_data import AtomicData
-from recbole_cfgdiff.data.test_history import is_with_validation
+from recbole_cfgdiff.data.history_at_test import is_with_validation
 from recbole_cfgdiff.errors import ConfigError, RecBoleFailure, TrainingError, reported_as_training_error
 from recbole_cfgdiff.escape import write_table
 from recbole_cfgdiff.evaluation.metrics import beyond_accuracy, list_length
