@@ -26,7 +26,7 @@ class HistoryRecommender(GeneralRecommender):
     Args:
         config: RecBole's configuration.
         dataset: the training part of the data set.
-        histories: of all its users, each item of a user once; None reads them from ``dataset``.
+        histories: of all its users, in time order; None reads them from ``dataset``.
 
     Raises:
         ConfigError: on a hyperparameter out of its range.
