@@ -2,7 +2,7 @@
 
     from contract import check_encoder, check_model
     check_encoder(MyEncoder)  # a GuidanceEncoder
-    check_model("MyModel", "ml-100k")  # a subclass of DiffRec in recbole_cfgdiff.model.MODELS
+    check_model("MyModel", "ml-100k")  # a HistoryRecommender in recbole_cfgdiff.model.MODELS
 
 Each raises an AssertionError that says what is broken.
 """

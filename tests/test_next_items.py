@@ -10,9 +10,9 @@ from recbole_cfgdiff.diffusion import (
     NextItemsDenoiser,
     SequenceEncoder,
     SequenceScorer,
-    examples,
     latest,
     q_sample,
+    training_cuts,
     windows,
 )
 from recbole_cfgdiff.diffusion.next_items import distance_weights
@@ -57,7 +57,7 @@ def test_every_window_is_drawn():
 @given(people, st.integers(1, 4))
 def test_a_cut_stands_behind_every_item_but_the_last(histories, n_next):
     items = latest(rows_of(histories), 8)
-    inputs, cuts = examples(items, n_next)
+    inputs, cuts = training_cuts(items, n_next)
     assert torch.equal(inputs, items[:, :-1])
     found = [
         (row, place, [item for item in x_start if item])

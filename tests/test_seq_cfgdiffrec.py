@@ -62,6 +62,17 @@ def test_a_batch_has_about_so_many_rows_to_find_of_all_users_once(tiny):
     assert [user for batch in again for user in batch] != seen  # another order in each epoch
 
 
+def test_without_shuffling_every_epoch_is_the_same(tiny):
+    _, train, *_ = load(tiny, shuffle=False)
+    first, second = ([batch["user_id"].tolist() for batch in train] for _ in range(2))
+    assert first == second
+
+
+def test_a_sequence_reads_the_past_once(tiny):
+    with pytest.raises(ConfigError, match="recency_powers: guidance_encoder sequence reads the past once"):
+        run("ForwardCFGDiffRec", tiny, None, {**QUIET, "guidance_encoder": "sequence"})
+
+
 def order_counts(folder, n_users=80):
     """Each item is followed by the next of twelve in a circle: the last item tells all, the set nothing."""
     rows = []

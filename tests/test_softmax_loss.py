@@ -58,3 +58,18 @@ def test_a_target_is_no_negative_of_its_own():
     features, weight = torch.zeros(1, 2), torch.zeros(1, 2)  # a single item
     loss = sampled_softmax_loss(features, weight, torch.zeros(1), torch.tensor([[0]]), torch.ones(1, 1), 5)
     assert loss == 0
+
+
+def test_in_mixed_precision_loss_and_gradients_are_near():
+    torch.manual_seed(0)
+    parameters = [torch.randn(30, 8), torch.randn(40, 8), torch.randn(40)]
+    targets, target_weights = torch.randint(40, (30, 1)), torch.ones(30, 1)
+    found = []
+    for is_mixed in (False, True):
+        inputs = [each.clone().requires_grad_() for each in parameters]
+        with torch.autocast("cpu", enabled=is_mixed):
+            loss = softmax_loss(*inputs, targets, target_weights)
+        assert loss.dtype == torch.float32
+        found.append([loss.detach(), *torch.autograd.grad(loss, inputs)])
+    for exact, mixed in zip(*found):
+        assert (exact - mixed).norm() < 0.02 * exact.norm()

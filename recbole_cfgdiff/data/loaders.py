@@ -54,21 +54,24 @@ class PositionDataLoader(UserDataLoader):
             raise ConfigError(
                 f"model {config['model']}: no user has two training rows, of which the second is predicted"
             )
-        self._size = config["train_batch_size"]
+        self._size, self._shuffles = config["train_batch_size"], shuffle
 
     def __len__(self) -> int:
         return -(-int(self._positions.sum()) // self._size)
 
     def __iter__(self) -> Iterator[Interaction]:
-        order = torch.randperm(len(self._users), generator=self.generator)
+        order = self._order(len(self._users))
         # Of some users at a time, so that a batch is of like lengths, and of others in each epoch.
         pool = max(1, round(_BATCHES_SORTED * self._size / self._positions.float().mean().item()))
         by_length = torch.cat([part[self._positions[part].argsort(stable=True)] for part in order.split(pool)])
         ends = self._positions[by_length].cumsum(0)
         number = (ends - self._positions[by_length]) // self._size
         batches = by_length.split(torch.bincount(number)[number.unique()].tolist())
-        for batch in torch.randperm(len(batches), generator=self.generator).tolist():
+        for batch in self._order(len(batches)).tolist():
             yield Interaction({self.uid_field: self._users[batches[batch]]})
+
+    def _order(self, n: int) -> torch.Tensor:
+        return torch.randperm(n, generator=self.generator) if self._shuffles else torch.arange(n)
 
 
 def remember_batches(loader: Any) -> None:

@@ -14,7 +14,7 @@ from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.fast.squared_errors import squared_errors
 from recbole_cfgdiff.diffusion.forecast import Forecast
 from recbole_cfgdiff.diffusion.guidance import branches, drop_guidance, guided_prediction
-from recbole_cfgdiff.diffusion.next_items import NextItemsDenoiser, distance_weights, examples, q_sample
+from recbole_cfgdiff.diffusion.next_items import NextItemsDenoiser, distance_weights, q_sample, training_cuts
 from recbole_cfgdiff.diffusion.process import reverse_process
 from recbole_cfgdiff.diffusion.restoration import Restoration
 from recbole_cfgdiff.diffusion.samplers import SAMPLERS, Step, register_sampler, spaced_timesteps
@@ -44,7 +44,6 @@ __all__ = [
     "branches",
     "distance_weights",
     "drop_guidance",
-    "examples",
     "guided_prediction",
     "latest",
     "make_betas",
@@ -57,5 +56,6 @@ __all__ = [
     "softmax_loss",
     "spaced_timesteps",
     "squared_errors",
+    "training_cuts",
     "windows",
 ]

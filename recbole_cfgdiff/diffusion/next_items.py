@@ -12,7 +12,7 @@ from torch import nn
 from recbole_cfgdiff.diffusion.encoders.sequence import FeedForward, SequenceEncoder, initialise
 
 
-class Examples(NamedTuple):
+class Cuts(NamedTuple):
     """What is trained on: a row for each cut ``p`` of each history of a batch.
 
     Attributes:
@@ -26,7 +26,7 @@ class Examples(NamedTuple):
     x_start: torch.Tensor
 
 
-def examples(items: torch.Tensor, n_next: int) -> tuple[torch.Tensor, Examples]:
+def training_cuts(items: torch.Tensor, n_next: int) -> tuple[torch.Tensor, Cuts]:
     """Every cut of every history but those behind which nothing comes.
 
     Args:
@@ -38,7 +38,7 @@ def examples(items: torch.Tensor, n_next: int) -> tuple[torch.Tensor, Examples]:
     """
     following = F.pad(items, (0, n_next)).unfold(1, n_next, 1)[:, 1 : items.shape[1]]
     row, place = (following[:, :, 0] != 0).nonzero(as_tuple=True)
-    return items[:, :-1], Examples(row, place, following[row, place])
+    return items[:, :-1], Cuts(row, place, following[row, place])
 
 
 def distance_weights(n_next: int, decay: float) -> torch.Tensor:

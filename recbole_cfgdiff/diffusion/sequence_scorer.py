@@ -37,7 +37,7 @@ class SequenceScorer:
         guidance = self.guidance(history)
         weight, bias = self.denoiser.output_weights()
         for scale in guidance_scales:
-            yield torch.addmm(bias, self._last_hidden(guidance, scale), weight.T)
+            yield torch.addmm(bias, self.last_hidden(guidance, scale), weight.T)
 
     def item_vectors(self) -> torch.Tensor:
         """As of ``Scorer``: the items' own vectors and their biases."""
@@ -47,7 +47,7 @@ class SequenceScorer:
     @torch.no_grad()
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Scorer``."""
-        hidden = self._last_hidden(self.guidance(history), guidance_scale)
+        hidden = self.last_hidden(self.guidance(history), guidance_scale)
         return torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
 
     def guidance(self, history: torch.Tensor | SparseRows) -> torch.Tensor:
@@ -56,11 +56,27 @@ class SequenceScorer:
             raise ValueError(TENSOR_TELLS_NO_ORDER)
         return self.denoiser.encoder.last(latest(history, self.max_length))
 
-    def _last_hidden(self, guidance: torch.Tensor, guidance_scale: float) -> torch.Tensor:
-        """``z`` of each person, combined; shape ``(B, d)``."""
-        t = torch.tensor([self.steps], device=guidance.device)
+    def last_hidden(
+        self,
+        guidance: torch.Tensor,
+        guidance_scale: float,
+        shown: torch.Tensor | None = None,
+        t: int | None = None,
+    ) -> torch.Tensor:
+        """``z`` with guidance and without, combined; the logits are its inner products with the items' vectors.
+
+        Args:
+            guidance: of ``guidance``, shape ``(B, d)``.
+            guidance_scale: any finite number.
+            shown: of ``NextItemsDenoiser.embed``, shape ``(B, d)``; None where everything is hidden.
+            t: step from 1 to ``T``; None is ``T``.
+
+        Returns:
+            shape ``(B, d)``.
+        """
+        step = torch.tensor([self.steps if t is None else t], device=guidance.device)
         predictions = [
-            self.denoiser(torch.zeros_like(guidance) if each is None else each, None, t)
+            self.denoiser(torch.zeros_like(guidance) if each is None else each, shown, step)
             for each in branches(guidance, guidance_scale)
         ]
         return guided_prediction(predictions, guidance_scale)

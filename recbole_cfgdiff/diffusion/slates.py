@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
-from recbole_cfgdiff.diffusion.guidance import branches, guided_prediction
 from recbole_cfgdiff.diffusion.sequence_scorer import SequenceScorer
 
 
@@ -41,9 +40,7 @@ def slate(
         items in the order in which they were drawn, int64, shape ``(B, size)``.
     """
     guidance = scorer.guidance(history)
-    free = torch.zeros(history.shape, device=guidance.device)
-    free[history.row, history.items] = -torch.inf
-    free[:, 0] = -torch.inf
+    free = _free(scorer, history)
     if barred is not None:
         free[:, barred] = -torch.inf
     drawn = history.items.new_zeros(len(history), 0)
@@ -58,20 +55,23 @@ def slate(
     return drawn
 
 
+def _free(scorer: SequenceScorer, history: SparseRows) -> torch.Tensor:
+    """0 for items that may be drawn, minus infinity for those of the history and the padding item; ``(B, n)``."""
+    free = scorer.denoiser.output_bias.new_zeros(history.shape)
+    free[history.row, history.items] = -torch.inf
+    free[:, 0] = -torch.inf
+    return free
+
+
 def _logits(
     scorer: SequenceScorer, guidance: torch.Tensor, drawn: torch.Tensor, size: int, guidance_scale: float
 ) -> torch.Tensor:
     """Of all items, with those shown that were drawn; shape ``(B, n)``."""
-    denoiser, n_shown = scorer.denoiser, drawn.shape[1]
-    # The step at which as large a share is hidden.
-    t = torch.tensor([max(1, round(scorer.steps * (size - n_shown) / size))], device=guidance.device)
-    shown = denoiser.embed(drawn, torch.ones_like(drawn, dtype=torch.bool)) if n_shown else None
-    predictions = [
-        denoiser(torch.zeros_like(guidance) if each is None else each, shown, t)
-        for each in branches(guidance, guidance_scale)
-    ]
-    weight, bias = denoiser.output_weights()
-    return torch.addmm(bias, guided_prediction(predictions, guidance_scale), weight.T)
+    n_shown = drawn.shape[1]
+    t = max(1, round(scorer.steps * (size - n_shown) / size))  # the step at which as large a share is hidden
+    shown = scorer.denoiser.embed(drawn, torch.ones_like(drawn, dtype=torch.bool)) if n_shown else None
+    weight, bias = scorer.denoiser.output_weights()
+    return torch.addmm(bias, scorer.last_hidden(guidance, guidance_scale, shown, t), weight.T)
 
 
 @torch.no_grad()
@@ -83,10 +83,7 @@ def beam_slate(
     batch, n_items = history.shape
     rows = torch.arange(batch, device=history.items.device)
     guidance = scorer.guidance(history).repeat_interleave(width, dim=0)
-    free = torch.zeros(batch, n_items, device=guidance.device)
-    free[history.row, history.items] = -torch.inf
-    free[:, 0] = -torch.inf
-    free = free.repeat_interleave(width, dim=0)
+    free = _free(scorer, history).repeat_interleave(width, dim=0)
     drawn = history.items.new_zeros(batch * width, 0)
     # At first all beams are alike: one is enough.
     total = torch.full((batch, width), -torch.inf, device=guidance.device)

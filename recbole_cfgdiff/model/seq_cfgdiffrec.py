@@ -59,7 +59,7 @@ class SeqCFGDiffRec(HistoryRecommender):
         given = self.hyperparameters
         # The last item of a window is only to be found.
         items = diffusion.windows(self.histories.select(interaction[self.USER_ID]), given.max_item_list_length + 1)
-        inputs, cuts = diffusion.examples(items, given.n_next)
+        inputs, cuts = diffusion.training_cuts(items, given.n_next)
         is_guided = torch.rand(len(items), device=items.device) >= given.p_uncond
         guidance = self.denoiser.encoder(inputs) * is_guided[:, None, None]
         t = torch.randint(1, given.steps + 1, (len(cuts.row),), device=items.device)

@@ -334,11 +334,15 @@ class ForwardCFGDiffRecHyperparameters(CFGDiffRecHyperparameters):
         Number(self.cut_min, 1).read("cut_max", self.cut_max)
         if not self.recency_powers:
             raise ConfigError("recency_powers: expected at least one number, such as [0.5]")
+        if self.guidance_encoder == "sequence" and len(self.recency_powers) > 1:
+            raise ConfigError(
+                "recency_powers: guidance_encoder sequence reads the past once, in order; give one number, such as [0]"
+            )
 
 
 @dataclass(frozen=True)
 class SeqCFGDiffRecHyperparameters(Hyperparameters):
-    """Of ``SeqCFGDiffRec``; docs/sequences.md derives and measures them."""
+    """Of ``SeqCFGDiffRec``; docs/sequences.md derives them."""
 
     hidden_size: int = hyperparameter(64, Integer(4), "Width of the items' vectors and of all layers.")
     n_layers: int = hyperparameter(2, Integer(0), "Blocks of the encoder.")

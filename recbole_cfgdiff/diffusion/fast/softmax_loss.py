@@ -54,7 +54,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         target_weights: torch.Tensor,
     ) -> torch.Tensor:
         by_features, by_weight, by_bias = map(torch.zeros_like, (features, weight, bias))
-        loss = features.new_zeros(())
+        loss = weight.new_zeros(())
         kind = features.device.type
         # Mixed precision (RecBole's enable_amp): products of matrices take numbers of 16 bits.
         low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
@@ -65,7 +65,8 @@ class _SoftmaxLoss(torch.autograd.Function):
                 rows = slice(start, start + size)
                 chosen, share = targets[rows], target_weights[rows].to(low)
                 probabilities = torch.softmax(torch.addmm(bias_, features_[rows], weight_.T), dim=1)
-                loss -= (share * probabilities.gather(1, chosen).clamp(min=_LEAST).log()).to(loss.dtype).sum()
+                of_targets = probabilities.gather(1, chosen).to(loss.dtype)
+                loss -= (target_weights[rows] * of_targets.clamp(min=_LEAST).log()).sum()
                 # By the logits: what the row's targets weigh, times the softmax, less what each weighs.
                 by_logits = probabilities.mul_(share.sum(1, keepdim=True)).scatter_add_(1, chosen, -share)
                 by_features[rows] = by_logits @ weight_
