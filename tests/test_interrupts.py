@@ -116,6 +116,17 @@ def test_an_interrupt_that_is_swallowed_comes_again_but_not_into_what_cleans_up(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_an_interrupt_that_another_replaced_keeps_its_status():
+    with pytest.raises(interrupts.Interrupted) as caught, interrupts.raised():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except interrupts.Interrupted:
+            pass
+        raise KeyboardInterrupt  # as Ray does it
+    assert caught.value.status == 143
+
+
 def test_an_ended_comparison_ends_its_workers_and_leaves_nothing_unfinished(tiny):
     models = ("CFGDiffRec", "DiffRec")
     experiment = (f"--models={','.join(models)}", "--output=out", "--jobs=2", "--seeds=1")

@@ -41,10 +41,21 @@ def end_at_once() -> None:
 @contextmanager
 def raised() -> Iterator[None]:
     """Meanwhile, signals raise ``Interrupted`` in the main thread; from another thread, nothing changes."""
-    before, hook = _handle(_raise), sys.unraisablehook
+    got: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        got.append(number)
+        _raise(number)
+
+    before, hook = _handle(handle), sys.unraisablehook
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else hook(lost)
     try:
         yield
+    except KeyboardInterrupt as error:
+        if isinstance(error, Interrupted) or not got:
+            raise
+        # Ray, waiting in C++, takes what a handler raises for Ctrl-C and raises a KeyboardInterrupt of its own.
+        raise Interrupted(got[-1]) from error
     finally:
         sys.unraisablehook = hook
         if hasattr(signal, "setitimer"):
@@ -61,7 +72,7 @@ def _handle(handler: _Handler) -> dict[int, Any]:
     return {number: signal.signal(number, handler) for number in heeded}
 
 
-def _raise(number: int, _: FrameType | None) -> None:
+def _raise(number: int) -> None:
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, lambda *_: _raise_if_lost(number))
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
