@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recbole_cfgdiff.diffusion import Denoiser, NextItemRidge, NextItemsDenoiser
 from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.recommender.catalogue import Catalogue
 from recbole_cfgdiff.recommender.ids import Ids
@@ -18,8 +19,20 @@ from recbole_cfgdiff.scoring.parts import PARTS
 N_ITEMS, N_USERS = 30, 12
 _SMALL: dict[str, dict] = {
     **{model: {"dims_dnn": [16]} for model in ("DiffRec", "CFGDiffRec", "ForwardCFGDiffRec")},
+    "NextItemRidge": {},
     "SeqCFGDiffRec": {"hidden_size": 16, "inner_size": 16, "initializer_range": 0.5},
 }
+
+
+def randomise(network: torch.nn.Module) -> None:
+    """Let every item have another score, also where a new network says nothing of the items."""
+    for module in network.modules():
+        if isinstance(module, NextItemRidge):
+            torch.nn.init.uniform_(module.coefficients, 0, 0.01)
+            module.coefficients[0] = 0  # of the padding item
+            module.neighbors.copy_(torch.rand(module.neighbors.shape).argsort(dim=1))
+        elif isinstance(module, (Denoiser, NextItemsDenoiser)):
+            torch.nn.init.normal_(module.output_weights()[1])
 
 
 def make_recommender(
@@ -33,7 +46,7 @@ def make_recommender(
     network = parts.make_network(given, n_items + 1).eval()
     for name in ("input_scale", "output_scale"):  # which come with the weights
         setattr(network, name, getattr(given, name, None) or 1.0)
-    torch.nn.init.normal_(network.output_weights()[1])
+    randomise(network)
     source = HistorySource(parts.make_scorer(given, n_items + 1, network), given, parts.taken)
     random = np.random.default_rng(0)
     histories = [random.choice(n_items, random.integers(3, 9), replace=False) + 1 for _ in range(n_users)]

@@ -6,13 +6,13 @@ import pytest
 import yaml
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import CFGDiffRec, DiffRec, ForwardCFGDiffRec
+from recbole_cfgdiff.model import CFGDiffRec, DiffRec, ForwardCFGDiffRec, NextItemRidge, SeqCFGDiffRec
 from recbole_cfgdiff.options import Integer
 from recbole_cfgdiff.overlay.config import Config
 from recbole_cfgdiff.properties import PROPERTIES
 from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters, hyperparameter, rows, yaml_lines
 
-MODELS = [DiffRec, CFGDiffRec, ForwardCFGDiffRec]
+MODELS = [DiffRec, CFGDiffRec, ForwardCFGDiffRec, NextItemRidge, SeqCFGDiffRec]
 # What the files set beside hyperparameters.
 SETTINGS = {"train_batch_size", "train_neg_sample_args", "learner"}
 
@@ -29,7 +29,7 @@ def test_the_yaml_file_has_the_rows(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_they_are_read_from_a_configuration_and_from_defaults_alike(model):
     declared = model.hyperparameters_class
-    assert declared.read(Config(model.__name__, "ml-100k")) == declared()
+    assert declared.read(Config(model.__name__, "ml-1m-clean")) == declared()
     assert declared.read({row.name: row.default for row in rows(declared)}) == declared()
     assert all(row.meaning for row in rows(declared))
 

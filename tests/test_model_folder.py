@@ -19,7 +19,7 @@ from recbole_cfgdiff.recommender import Recommender
 from recbole_cfgdiff.recommender.recommender import Users
 from recbole_cfgdiff.scoring.histories import Histories
 
-MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec", "SeqCFGDiffRec"]
+MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec", "NextItemRidge", "SeqCFGDiffRec"]
 USERS = ["u1", "u4", "u12"]
 
 
@@ -167,7 +167,8 @@ def test_links_and_pipes_are_not_followed(name, folder, tmp_path):
         ({"format_version": "1"}, "see its format_version"),
         (
             {"model": "SASRec"},
-            "of a model 'SASRec', and only DiffRec, CFGDiffRec, ForwardCFGDiffRec, SeqCFGDiffRec are known",
+            "of a model 'SASRec', and only DiffRec, CFGDiffRec, ForwardCFGDiffRec, SeqCFGDiffRec, NextItemRidge are "
+            "known",
         ),
         ({"model": "../../etc/passwd"}, "of a model '../../etc/passwd'"),
         ({"model": "DiffRec"}, "hyperparameters"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recbole_cfgdiff.diffusion import (
     NextItemsDenoiser,
     SequenceEncoder,
+    SequenceNetwork,
     SequenceScorer,
     latest,
     q_sample,
@@ -16,7 +17,7 @@ from recbole_cfgdiff.diffusion import (
     windows,
 )
 from recbole_cfgdiff.diffusion.next_items import distance_weights
-from recbole_cfgdiff.diffusion.slates import _logits, beam_slate, slate
+from recbole_cfgdiff.diffusion.slates import _logits, _start, beam_slate, slate
 from recbole_cfgdiff.scoring.histories import Histories
 
 N_ITEMS = 9
@@ -120,7 +121,8 @@ def test_the_items_that_are_shown_and_the_step_count(denoiser):
 def test_guidance_combines_the_logits_and_the_vectors_give_them(histories):
     torch.manual_seed(0)
     encoder = SequenceEncoder(N_ITEMS, 8, 1, 2, 16, 0.0, initializer_range=0.5)
-    scorer = SequenceScorer(NextItemsDenoiser(encoder, 2, 16, 0.0, 0.5).double().eval(), 2, 5)
+    network = SequenceNetwork(NextItemsDenoiser(encoder, 2, 16, 0.0, 0.5).double().eval(), None)
+    scorer = SequenceScorer(network, 2, 5)
     rows = rows_of(histories)
     unguided, guided, beyond = scorer.sweep(rows, [0.0, 1.0, 2.5])
     torch.testing.assert_close(beyond, unguided + 2.5 * (guided - unguided))
@@ -132,13 +134,13 @@ def test_guidance_combines_the_logits_and_the_vectors_give_them(histories):
 
 def test_a_tensor_which_tells_no_order_is_refused(denoiser):
     with pytest.raises(ValueError, match="a tensor does not tell their order"):
-        next(SequenceScorer(denoiser, 3, 5).sweep(torch.zeros(1, N_ITEMS), [1.0]))
+        next(SequenceScorer(SequenceNetwork(denoiser, None), 3, 5).sweep(torch.zeros(1, N_ITEMS), [1.0]))
 
 
 def random_scorer(n_next=3):
     torch.manual_seed(0)
     encoder = SequenceEncoder(N_ITEMS, 8, 1, 2, 8, 0.0, initializer_range=0.5)
-    return SequenceScorer(NextItemsDenoiser(encoder, n_next, 16, 0.0, 0.5).eval(), n_next, 5)
+    return SequenceScorer(SequenceNetwork(NextItemsDenoiser(encoder, n_next, 16, 0.0, 0.5).eval(), None), n_next, 5)
 
 
 @given(people, st.integers(1, 4), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 3), st.sampled_from([0.0, 1.0, 2.0]))
@@ -179,8 +181,8 @@ def test_a_wide_beam_finds_the_likeliest_set():
     (found,) = beam_slate(scorer, rows, 2, N_ITEMS).tolist()
 
     def log_probability(first, second):
-        logits = _logits(scorer, scorer.guidance(rows), torch.tensor([[first]]), 2, 1.0)[0]
-        start = _logits(scorer, scorer.guidance(rows), torch.zeros(1, 0, dtype=torch.int64), 2, 1.0)[0]
+        logits = _logits(scorer, _start(scorer, rows), torch.tensor([[first]]), 2, 1.0)[0]
+        start = _logits(scorer, _start(scorer, rows), torch.zeros(1, 0, dtype=torch.int64), 2, 1.0)[0]
         logits[[0, 1, 2, first]] = start[[0, 1, 2]] = -torch.inf
         return float(start.log_softmax(0)[first] + logits.log_softmax(0)[second])
 

@@ -65,6 +65,7 @@ def onnx_scores(path, history, scale, is_guided=True):
         ("ForwardCFGDiffRec", {}),
         ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "recency_powers": [0.7]}),
         ("SeqCFGDiffRec", {}),
+        ("SeqCFGDiffRec", {"linear_weight": 0}),
         ("SeqCFGDiffRec", {"MAX_ITEM_LIST_LENGTH": 4, "n_next": 2, "steps": 2}),
     ],
 )

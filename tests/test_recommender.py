@@ -18,7 +18,7 @@ from recbole_cfgdiff.recommender.recommender import SCORES, Asked
 # What the package requires beside torch, numpy, pandas, pyarrow and safetensors, and what those require.
 MISSING = ["recbole", "scipy", "yaml", "tabulate", "tqdm", "colorlog", "sklearn", "tensorboard", "texttable", "thop"]
 MISSING += ["psutil", "matplotlib", "optuna", "ray", "fastapi"]
-MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec", "SeqCFGDiffRec"]
+MODELS = ["CFGDiffRec", "DiffRec", "ForwardCFGDiffRec", "NextItemRidge", "SeqCFGDiffRec"]
 USERS = [f"u{number}" for number in range(1, N_USERS + 1)]
 
 

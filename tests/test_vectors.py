@@ -45,7 +45,7 @@ def all_scores(recommender, over_the_items=False):
         ("CFGDiffRec", {"guidance_encoder": "raw", "mean_type": "eps", "output_scale": 1, "noise_scale": 0}),
         ("ForwardCFGDiffRec", {}),
         ("ForwardCFGDiffRec", {"norm": True, "guidance_encoder": "embedding", "dims_dnn": [7, 9]}),
-        ("SeqCFGDiffRec", {}),
+        ("SeqCFGDiffRec", {"linear_weight": 0}),
     ],
 )
 def test_inner_products_are_the_scores(model, options, scale, tmp_path, monkeypatch):
@@ -57,6 +57,13 @@ def test_inner_products_are_the_scores(model, options, scale, tmp_path, monkeypa
     assert items == list(recommender.items.ids.ids) and users == list(recommender.users.ids.ids)
     expected = all_scores(recommender, over_the_items=True)
     np.testing.assert_allclose(user_vectors @ item_vectors.T, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("model", ["NextItemRidge", "SeqCFGDiffRec"])
+def test_scores_of_pairs_are_no_inner_products(model, tmp_path):
+    with pytest.raises(ConfigError, match=r"vectors: the scores of a .*linear .* are no inner products"):
+        write_vectors(make_recommender(model), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_are_written_in_batches_that_are_the_whole(tmp_path, monkeypatch):

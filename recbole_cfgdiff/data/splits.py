@@ -183,9 +183,8 @@ def _check_heldout_options(config: Any) -> None:
     if config["heldout_targets"] == "valid" and config["eval_args"]["split"].get("RS", [1, 1, 1])[1] == 0:
         raise ConfigError("heldout_targets: the split has no validation part; set it to test")
     if not {base.__name__ for base in config.model_class.__mro__} & _FROM_HISTORIES:
-        able = ", ".join(
-            ["CFGDiffRec", "ForwardCFGDiffRec", "SeqCFGDiffRec", *sorted(_FROM_HISTORIES - {"HistoryRecommender"})]
-        )
+        ours = ["CFGDiffRec", "ForwardCFGDiffRec", "NextItemRidge", "SeqCFGDiffRec"]
+        able = ", ".join([*ours, *sorted(_FROM_HISTORIES - {"HistoryRecommender"})])
         raise ConfigError(
             f"heldout_users: {config['model']} has parameters of its own for each user or fits all users at once; only "
             f"models that score from a history can be tested on new users: {able}"

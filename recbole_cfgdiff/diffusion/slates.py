@@ -39,13 +39,13 @@ def slate(
     Returns:
         items in the order in which they were drawn, int64, shape ``(B, size)``.
     """
-    guidance = scorer.guidance(history)
+    start = _start(scorer, history)
     free = _free(scorer, history)
     if barred is not None:
         free[:, barred] = -torch.inf
     drawn = history.items.new_zeros(len(history), 0)
     while drawn.shape[1] < size:
-        logits = _logits(scorer, guidance, drawn, size, guidance_scale) + free
+        logits = _logits(scorer, start, drawn, size, guidance_scale) + free
         if temperature > 0:
             noise = torch.rand(logits.shape, device=logits.device, generator=generator)
             logits = logits / temperature - (-noise.log()).log()
@@ -53,6 +53,15 @@ def slate(
         free.scatter_(1, chosen, -torch.inf)
         drawn = torch.cat([drawn, chosen], dim=1)
     return drawn
+
+
+_Start = tuple[torch.Tensor, torch.Tensor | None]  # guidance and prior logits
+
+
+def _start(scorer: SequenceScorer, history: SparseRows) -> _Start:
+    """What the history tells, whatever is drawn."""
+    items = scorer.read(history)
+    return scorer.denoiser.encoder.last(items), scorer.prior_logits(items)
 
 
 def _free(scorer: SequenceScorer, history: SparseRows) -> torch.Tensor:
@@ -64,14 +73,13 @@ def _free(scorer: SequenceScorer, history: SparseRows) -> torch.Tensor:
 
 
 def _logits(
-    scorer: SequenceScorer, guidance: torch.Tensor, drawn: torch.Tensor, size: int, guidance_scale: float
+    scorer: SequenceScorer, start: _Start, drawn: torch.Tensor, size: int, guidance_scale: float
 ) -> torch.Tensor:
     """Of all items, with those shown that were drawn; shape ``(B, n)``."""
     n_shown = drawn.shape[1]
     t = max(1, round(scorer.steps * (size - n_shown) / size))  # the step at which as large a share is hidden
     shown = scorer.denoiser.embed(drawn, torch.ones_like(drawn, dtype=torch.bool)) if n_shown else None
-    weight, bias = scorer.denoiser.output_weights()
-    return torch.addmm(bias, scorer.last_hidden(guidance, guidance_scale, shown, t), weight.T)
+    return scorer.logits(*start, guidance_scale, shown, t)
 
 
 @torch.no_grad()
@@ -82,14 +90,15 @@ def beam_slate(
     with which its items are unmasked one after another. Arguments and result as of ``slate``."""
     batch, n_items = history.shape
     rows = torch.arange(batch, device=history.items.device)
-    guidance = scorer.guidance(history).repeat_interleave(width, dim=0)
+    guidance, prior = _start(scorer, history)
+    start = (guidance.repeat_interleave(width, dim=0), None if prior is None else prior.repeat_interleave(width, dim=0))
     free = _free(scorer, history).repeat_interleave(width, dim=0)
     drawn = history.items.new_zeros(batch * width, 0)
     # At first all beams are alike: one is enough.
     total = torch.full((batch, width), -torch.inf, device=guidance.device)
     total[:, 0] = 0
     for _ in range(size):
-        logits = _logits(scorer, guidance, drawn, size, guidance_scale) + free
+        logits = _logits(scorer, start, drawn, size, guidance_scale) + free
         extended = (total[:, :, None] + torch.log_softmax(logits, dim=1).view(batch, width, n_items)).flatten(1)
         total, best = extended.topk(width, dim=1)
         parent = (rows[:, None] * width + best // n_items).flatten()

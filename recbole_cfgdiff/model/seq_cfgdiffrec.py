@@ -9,11 +9,11 @@ import torch
 
 from recbole_cfgdiff import diffusion
 from recbole_cfgdiff.data.loaders import PositionDataLoader
-from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.model.history_recommender import HistoryRecommender
+from recbole_cfgdiff.model.next_item_ridge import check_order, fit_next_item_ridge
 from recbole_cfgdiff.scoring.histories import Histories
 from recbole_cfgdiff.scoring.hyperparameters import SeqCFGDiffRecHyperparameters
-from recbole_cfgdiff.scoring.parts import make_next_items_denoiser, make_sequence_scorer
+from recbole_cfgdiff.scoring.parts import make_next_items_denoiser, make_prior, make_sequence_scorer
 
 
 class SeqCFGDiffRec(HistoryRecommender):
@@ -39,17 +39,20 @@ class SeqCFGDiffRec(HistoryRecommender):
         self.guidance_scales = given.guidance_scales
         self.denoiser = make_next_items_denoiser(given, self.n_items)
         self.averaged = diffusion.MovingAverage(self.denoiser, given.ema_decay)
-        self.scorer = make_sequence_scorer(given, self.n_items, self.averaged.network)
+        self.linear_part = make_prior(given, self.n_items)
+        network = diffusion.SequenceNetwork(self.averaged.network, self.linear_part)
+        self.scorer = make_sequence_scorer(given, self.n_items, network)
         weights = diffusion.distance_weights(given.n_next, given.distance_decay)
         self.register_buffer("distance_weights", weights, persistent=False)
 
     def check_data(self, dataset: Any) -> None:
         """Errors as of the class."""
-        if dataset.time_field not in dataset.inter_feat:
-            raise ConfigError(
-                f"SeqCFGDiffRec: the data set {dataset.dataset_name} has no column {dataset.time_field!r} that tells "
-                "the order of a history; load one (load_col, TIME_FIELD)"
-            )
+        check_order(self, dataset)
+
+    def before_training(self, train_data: Any) -> None:
+        """Fit the linear part; the trainer calls it. Errors as of ``fit_next_item_ridge``."""
+        if self.linear_part is not None:
+            fit_next_item_ridge(self.linear_part, self, train_data)
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Mean loss of the cuts of a batch of users, a scalar (RecBole's training step).

@@ -141,13 +141,14 @@ class Config(recbole.config.Config):
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any] | None:
         """RecBole calls this for each of its files in turn. Ours of the same name goes over it at once, but for a data
-        set's, which come last; those of the model's classes go in before the first file of data sets."""
+        set's, which come last; those of the model's classes go over what ``sample.yaml`` says of all data sets, such
+        as how long a sequence is."""
         path = Path(file).resolve().relative_to(RECBOLE_PROPERTIES.resolve())
-        if path == Path("dataset/sample.yaml"):
-            self.internal_config_dict.update(default_options(self.model_class))
         loaded = super()._update_internal_config_dict(file)
         if path.parent != Path("dataset") or path.name == "sample.yaml":
             self._overlay(PROPERTIES / path)
+        if path == Path("dataset/sample.yaml"):
+            self.internal_config_dict.update(default_options(self.model_class))
         return loaded
 
     def _overlay(self, path: Path) -> None:

@@ -22,8 +22,8 @@ from recbole_cfgdiff.overlay.hyperparameters import hyperparameter_names
 from recbole_cfgdiff.recommender.folder import CONFIG, load
 from recbole_cfgdiff.recommender.source import HistorySource
 
-# In our models, how far the training is, which starts anew, as do all counts.
-_PROGRESS = "timestep_sampler."
+# In our models, how far the training is and what is fitted before it, which start anew, as do all counts.
+_ANEW = ("timestep_sampler.", "linear_part.")
 _PADDING = "[PAD]"  # RecBole's token of user and item 0
 
 
@@ -76,13 +76,25 @@ def _are_ids(ids: Any) -> bool:
 def _of_exported(folder: Path, networks: Sequence[str]) -> OldWeights:
     exported = load(folder)
     assert isinstance(exported.source, HistorySource)  # of no other model is there a folder
-    state = exported.source.scorer.network.state_dict()
+    state = _denoiser(exported.source).state_dict()
     weights = {f"{network}.{name}": value for network in networks for name, value in state.items()}
     return OldWeights(str(exported.about.get("model")), weights, {"items": [_PADDING, *exported.items.ids.ids]})
 
 
+def _denoiser(owner: HistorySource | HistoryRecommender) -> torch.nn.Module:
+    """The network that is trained.
+
+    Raises:
+        ConfigError: if nothing is.
+    """
+    denoiser: torch.nn.Module | None = getattr(owner.scorer, "denoiser", None)
+    if denoiser is None:
+        raise ConfigError("init_from: a model that is fitted in closed form has no weights to start from")
+    return denoiser
+
+
 def _is_weight(name: object, value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and not str(name).startswith(_PROGRESS)
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and not str(name).startswith(_ANEW)
 
 
 def ids_of(model: torch.nn.Module, dataset: Any) -> dict[str, list[str]]:
@@ -151,7 +163,7 @@ def start_from(model: Any, config: Any, dataset: Any) -> None:
             no item of it is in the data.
     """
     run, n_items = str(config["init_from"]), dataset.item_num
-    kind = type(model.scorer.network) if isinstance(model, HistoryRecommender) else ()
+    kind = type(_denoiser(model)) if isinstance(model, HistoryRecommender) else ()
     networks = [name for name, module in model.named_modules() if isinstance(module, kind)]
     old, ids = old_weights(run, networks), ids_of(model, dataset)
     own = {name: now for name, now in model.state_dict().items() if _is_weight(name, now)}

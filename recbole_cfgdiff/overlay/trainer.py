@@ -52,6 +52,7 @@ class CheckpointTrainer(Trainer):
       the epoch with the best validation score; ``last.pth`` is written at each evaluation and holds all that training
       goes on from: weights, optimisers, random states, the loader's order, the best score so far;
     - ``resume_checkpoint(last.pth)`` continues in that folder as if there had been no break;
+    - a model's ``before_training(train_data)``, if it has one, is called before the first epoch, unless one resumes;
     - a model's ``after_step()``, if it has one, is called after every step of the optimiser;
     - a loss that is not finite stops training, and the message names the epoch;
     - mixed precision on CUDA scales the loss, so that no gradient is lost;
@@ -115,6 +116,8 @@ class CheckpointTrainer(Trainer):
             if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
                 self.logger.info("This run had ended: nothing is left to train.")
                 return self.best_valid_score, self.best_valid_result
+        elif before_training := getattr(self.model, "before_training", None):
+            before_training(train_data)
 
         def after_evaluation(epoch: int, valid_score: float) -> None:
             if saved:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import SeqCFGDiffRec
+from recbole_cfgdiff.model import NextItemRidge, SeqCFGDiffRec
 from recbole_cfgdiff.overlay.options import Group, names_of
+
+_READ_SEQUENCES = (NextItemRidge, SeqCFGDiffRec)  # of ours
 
 
 class _Rule(NamedTuple):
@@ -65,8 +67,8 @@ _RULES = (
     ),
     _Rule(
         ("MAX_ITEM_LIST_LENGTH",),
-        lambda config: _is_of(ModelType.SEQUENTIAL)(config) or issubclass(config.model_class, SeqCFGDiffRec),
-        "only sequential models read it, such as SASRec and SeqCFGDiffRec",
+        lambda config: _is_of(ModelType.SEQUENTIAL)(config) or issubclass(config.model_class, _READ_SEQUENCES),
+        "only sequential models read it, such as SASRec, SeqCFGDiffRec and NextItemRidge",
     ),
     _Rule(
         (

@@ -205,7 +205,7 @@ def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
     names = {row.name for row in rows(parts.hyperparameters)}
     if misfits := names ^ set(config["hyperparameters"]):
         raise ConfigError(f"{CONFIG}: hyperparameters: {min(misfits)} is missing, or unknown")
-    if isinstance(steps := config["hyperparameters"]["steps"], int) and steps > _MOST_STEPS:
+    if isinstance(steps := config["hyperparameters"].get("steps"), int) and steps > _MOST_STEPS:
         raise ConfigError(f"{CONFIG}: steps: expected at most {_MOST_STEPS:,}, got {steps}")
     for name in ("dims_dnn", "n_layers"):
         layers = config["hyperparameters"].get(name)
@@ -218,7 +218,10 @@ def _read_source(path: Path, config: dict[str, Any]) -> HistorySource:
             network = parts.make_network(given, n_items)
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond what a number counts
         raise ConfigError(f"{CONFIG}: hyperparameters of no network: {str(error).splitlines()[0]}") from error
-    network.load_state_dict(_read_weights(_regular(path), network), assign=True)
+    try:
+        network.load_state_dict(_read_weights(_regular(path), network), assign=True)
+    except ValueError as error:
+        raise ConfigError(f"{WEIGHTS}: {error}") from error
     network.eval().requires_grad_(False)
     return HistorySource(parts.make_scorer(given, n_items, network), given, parts.taken)
 
@@ -250,7 +253,8 @@ def _read_weights(path: Path, network: nn.Module) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         raise ConfigError(f"{WEIGHTS}: no file of safetensors, or damaged: {error}") from error
     for name, tensor in state.items():
-        if tensor.dtype not in (torch.float32, torch.float64) or not tensor.isfinite().all():
+        kinds = (torch.float32, torch.float64) if expected[name].is_floating_point() else (expected[name].dtype,)
+        if tensor.dtype not in kinds or not tensor.isfinite().all():
             raise ConfigError(f"{WEIGHTS}: {name} is not of finite numbers of 32 or 64 bits")
     return state
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from recbole_cfgdiff.diffusion import Forecast, HiddenProcess, Scorer, SequenceScorer, guided_prediction
 from recbole_cfgdiff.diffusion.encoders import EmbeddedGuidance, RawGuidance
+from recbole_cfgdiff.diffusion.sequences import lengths
 from recbole_cfgdiff.errors import ConfigError
 from recbole_cfgdiff.recommender.source import HistorySource
 from recbole_cfgdiff.scoring.hyperparameters import DiffRecHyperparameters
@@ -134,15 +135,27 @@ class _SequenceGraph(nn.Module):
     def __init__(self, scorer: SequenceScorer) -> None:
         super().__init__()
         self.denoiser = copy.deepcopy(scorer.denoiser).float().cpu().requires_grad_(False)
+        self.prior, self.prior_weight = copy.deepcopy(scorer.prior), scorer.prior_weight
         self.steps, self.length = scorer.steps, min(scorer.max_length, scorer.n_items - 1)
 
     def forward(self, history: torch.Tensor, guidance_scale: torch.Tensor) -> torch.Tensor:
         """Arguments as ``card_section`` says."""
-        guidance = self.denoiser.encoder.last(self._sequence(F.pad(history, (1, 0))))
+        items = self._sequence(F.pad(history, (1, 0)))
+        guidance = self.denoiser.encoder.last(items)
         t = torch.tensor([self.steps])
         predictions = [self.denoiser(each, None, t) for each in (torch.zeros_like(guidance), guidance)]
         weight, bias = self.denoiser.output_weights()
-        return torch.addmm(bias, guided_prediction(predictions, guidance_scale), weight.T)[:, 1:]
+        logits = torch.addmm(bias, guided_prediction(predictions, guidance_scale), weight.T)
+        return (logits if self.prior is None else logits + guidance_scale * self._prior_logits(items))[:, 1:]
+
+    def _prior_logits(self, items: torch.Tensor) -> torch.Tensor:
+        """As of ``SequenceScorer``."""
+        assert self.prior is not None
+        batch = items.shape[0]
+        row = torch.arange(batch)[:, None].expand_as(items)
+        age = lengths(items)[:, None] - torch.arange(self.length)
+        logits = self.prior.of_entries(row.flatten(), items.flatten(), age.clamp(min=1).flatten(), batch)
+        return self.prior_weight * logits
 
     def _sequence(self, distance: torch.Tensor) -> torch.Tensor:
         """As of ``diffusion.latest``, from items by how late they are, of shape ``(B, n)``."""

@@ -91,7 +91,8 @@ class HistorySource:
 
     def rows(self, histories: Histories, chosen: torch.Tensor) -> SparseRows:
         """As of ``Source``, on the device of the weights."""
-        taken = self._taken(self.given, histories.of(chosen)).to(next(self.scorer.network.parameters()).device)
+        device = next(iter(self.scorer.network.state_dict().values())).device
+        taken = self._taken(self.given, histories.of(chosen)).to(device)
         return taken.select(torch.arange(len(chosen)))
 
     def of_histories(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
@@ -104,17 +105,24 @@ class HistorySource:
 
     def item_vectors(self) -> torch.Tensor:
         """As of ``Source``: the last layer of the network."""
-        return self.scorer.item_vectors()
+        with _as_config_error():
+            return self.scorer.item_vectors()
 
     def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``."""
-        try:
+        with _as_config_error():
             return self.scorer.query_vectors(rows, guidance_scale)
-        except ValueError as error:
-            raise ConfigError(f"vectors: {error}") from error
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:
         """As of ``Scorer``."""
         with self.scorer.fixed_weights():
             yield
+
+
+@contextmanager
+def _as_config_error() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"vectors: {error}") from error

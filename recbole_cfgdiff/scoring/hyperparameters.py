@@ -341,6 +341,26 @@ class ForwardCFGDiffRecHyperparameters(CFGDiffRecHyperparameters):
 
 
 @dataclass(frozen=True)
+class NextItemRidgeHyperparameters(Hyperparameters):
+    """Of ``NextItemRidge``; docs/sequences.md derives them."""
+
+    max_item_list_length: int = hyperparameter(
+        200, Integer(1), "Longest sequence that is read; the latest items are.", option="MAX_ITEM_LIST_LENGTH"
+    )
+    recency_power: float = hyperparameter(0.8, Number(0), "Weight r of the d-th latest item: d^-r.")
+    linear_decay: float = hyperparameter(
+        0.9, Number(0, 1), "The k-th next item weighs linear_decay^(k - 1) in the target; 0: the next item alone."
+    )
+    reg_weight: float = hyperparameter(100.0, Number(0), "Ridge penalty lambda, above 0.", source="Steck 2019")
+    n_neighbors: int = hyperparameter(200, Integer(1), "Largest coefficients that are kept of each item.")
+
+    def check(self) -> None:
+        """As of any."""
+        if not self.reg_weight:
+            raise ConfigError("reg_weight: expected a number above 0, got 0")
+
+
+@dataclass(frozen=True)
 class SeqCFGDiffRecHyperparameters(Hyperparameters):
     """Of ``SeqCFGDiffRec``; docs/sequences.md derives them."""
 
@@ -381,6 +401,13 @@ class SeqCFGDiffRecHyperparameters(Hyperparameters):
         "After training, guidance_scale becomes the one of these, or itself, with the best validation metric; ~: no "
         "choice.",
     )
+    linear_weight: float = hyperparameter(
+        200.0, Number(0), "Factor of the linear part's scores, which are added to the logits; 0: no linear part."
+    )
+    recency_power: float = changed(NextItemRidgeHyperparameters, "recency_power", 0.8)
+    linear_decay: float = changed(NextItemRidgeHyperparameters, "linear_decay", 0.9)
+    reg_weight: float = changed(NextItemRidgeHyperparameters, "reg_weight", 100.0)
+    n_neighbors: int = changed(NextItemRidgeHyperparameters, "n_neighbors", 200)
     ema_decay: float = hyperparameter(
         0.999, Number(0, 1), "Scores come from the weights' moving average, of this decay a step; 0: no average."
     )
@@ -393,3 +420,5 @@ class SeqCFGDiffRecHyperparameters(Hyperparameters):
             )
         if self.n_next == 1 and self.steps > 1:
             raise ConfigError("steps: of one next item there is nothing to show; set steps to 1, or n_next above 1")
+        if self.linear_weight and not self.reg_weight:
+            raise ConfigError("reg_weight: expected a number above 0, got 0")

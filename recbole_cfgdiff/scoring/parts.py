@@ -15,11 +15,14 @@ from recbole_cfgdiff.diffusion import (
     Denoiser,
     Forecast,
     HistoryScorer,
+    NextItemRidge,
     NextItemsDenoiser,
     NoiseSchedule,
     Restoration,
+    RidgeScorer,
     Scorer,
     SequenceEncoder,
+    SequenceNetwork,
     SequenceScorer,
     make_betas,
     make_guidance_encoder,
@@ -32,6 +35,7 @@ from recbole_cfgdiff.scoring.hyperparameters import (
     DiffRecHyperparameters,
     ForwardCFGDiffRecHyperparameters,
     Hyperparameters,
+    NextItemRidgeHyperparameters,
     SeqCFGDiffRecHyperparameters,
 )
 
@@ -125,11 +129,31 @@ def make_next_items_denoiser(given: SeqCFGDiffRecHyperparameters, n_items: int) 
     return NextItemsDenoiser(encoder, given.steps, given.inner_size, given.hidden_dropout_prob, given.initializer_range)
 
 
-def make_sequence_scorer(
-    given: SeqCFGDiffRecHyperparameters, n_items: int, network: NextItemsDenoiser
-) -> SequenceScorer:
+def make_next_item_ridge(
+    given: NextItemRidgeHyperparameters | SeqCFGDiffRecHyperparameters, n_items: int
+) -> NextItemRidge:
+    """The linear model, not fitted yet."""
+    return NextItemRidge(n_items, given.n_neighbors, given.recency_power)
+
+
+def make_prior(given: SeqCFGDiffRecHyperparameters, n_items: int) -> NextItemRidge | None:
+    """SeqCFGDiffRec's linear part; None where it weighs nothing."""
+    return make_next_item_ridge(given, n_items) if given.linear_weight else None
+
+
+def make_sequence_network(given: SeqCFGDiffRecHyperparameters, n_items: int) -> SequenceNetwork:
+    """All that SeqCFGDiffRec scores by."""
+    return SequenceNetwork(make_next_items_denoiser(given, n_items), make_prior(given, n_items))
+
+
+def make_sequence_scorer(given: SeqCFGDiffRecHyperparameters, n_items: int, network: SequenceNetwork) -> SequenceScorer:
     """What maps histories to scores by it."""
-    return SequenceScorer(network, given.steps, given.max_item_list_length)
+    return SequenceScorer(network, given.steps, given.max_item_list_length, given.linear_weight)
+
+
+def make_ridge_scorer(given: NextItemRidgeHyperparameters, n_items: int, network: NextItemRidge) -> RidgeScorer:
+    """What maps histories to scores by the linear model."""
+    return RidgeScorer(network, given.max_item_list_length)
 
 
 class Parts(NamedTuple):
@@ -176,7 +200,13 @@ PARTS = {
     "SeqCFGDiffRec": Parts(
         SeqCFGDiffRecHyperparameters,
         lambda given, histories: histories,
-        make_next_items_denoiser,
+        make_sequence_network,
         make_sequence_scorer,
+    ),
+    "NextItemRidge": Parts(
+        NextItemRidgeHyperparameters,
+        lambda given, histories: histories,
+        make_next_item_ridge,
+        make_ridge_scorer,
     ),
 }
