@@ -14,6 +14,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from recbole_cfgdiff.diffusion.encoders import SequenceEncoder
+from recbole_cfgdiff.diffusion.fast.attention import causal_attention
+from recbole_cfgdiff.diffusion.fast.by_length import last_states
 from recbole_cfgdiff.diffusion.fast.kernels import Tanh, dropped
 from recbole_cfgdiff.diffusion.fast.softmax_loss import sampled_softmax_loss, softmax_loss
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
@@ -63,6 +66,34 @@ def losses() -> tuple[Callable[[], object], Callable[[], object], Callable[[], o
     )
 
 
+def attention() -> tuple[Callable[[], object], Callable[[], object]]:
+    """Causal attention of 16 histories of 64 items under mixed precision: 2 heads of 32."""
+    heads = [torch.randn(16, 2, 64, 32, dtype=torch.bfloat16) for _ in range(3)]
+
+    def under_amp(call: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def run(*heads: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu"):
+                return call(*heads).float()
+
+        return run
+
+    def torchs(*heads: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(*heads, is_causal=True)
+
+    return (
+        with_gradients(under_amp(lambda *heads: causal_attention(*heads, 0.0)), *heads),
+        with_gradients(under_amp(torchs), *heads),
+    )
+
+
+def encodings() -> tuple[Callable[[], object], Callable[[], object]]:
+    """The encoder on 1,024 sequences, half of at most 45 items, the longest of 200."""
+    encoder = SequenceEncoder(2811).eval()
+    counts = (200 * torch.rand(1024) ** 2.15).long() + 1
+    items = torch.randint(1, 2811, (1024, 200)) * (torch.arange(200) < counts[:, None])
+    return lambda: last_states(encoder, items), lambda: encoder.last(items)
+
+
 def main() -> None:
     """Print and write a row for each operation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,10 +110,12 @@ def main() -> None:
     with torch.no_grad():
         for name, (ours, torchs) in cases.items():
             rows[name] = compared(ours, torchs, arguments.repeats)
+        rows["encoder on 1,024 sequences, by length"] = compared(*encodings(), min(5, arguments.repeats))
     exact, sampled, torchs = losses()
     rows["product of 400 x 50 entries and 2,811 x 1,000"] = compared(*projections(), arguments.repeats)
     rows["softmax loss of 1,024 x 11,925"] = compared(exact, torchs, arguments.repeats)
     rows["softmax loss of 1,024 x 11,925, 1,000 negatives"] = compared(sampled, torchs, arguments.repeats)
+    rows["attention of 16 x 2 x 64 x 32 in 16 bits"] = compared(*attention(), arguments.repeats)
     for name, row in rows.items():
         print(name, row)
     arguments.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")

@@ -16,6 +16,7 @@ from recbole_cfgdiff.diffusion import (
     training_cuts,
     windows,
 )
+from recbole_cfgdiff.diffusion.fast import by_length
 from recbole_cfgdiff.diffusion.next_items import distance_weights
 from recbole_cfgdiff.diffusion.slates import _logits, _start, beam_slate, slate
 from recbole_cfgdiff.scoring.histories import Histories
@@ -190,3 +191,12 @@ def test_a_wide_beam_finds_the_likeliest_set():
     assert tuple(found) == max(pairs, key=lambda pair: log_probability(*pair))
     greedy = slate(scorer, rows, 2, temperature=0.0)
     assert beam_slate(scorer, rows, 2, 1).tolist() == greedy.tolist()
+
+
+@given(people)
+def test_groups_of_like_lengths_are_encoded_alike(histories):
+    encoder = SequenceEncoder(N_ITEMS, 8, inner_size=8, initializer_range=0.5).double().eval()
+    items = latest(rows_of(histories), 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_length, "_GROUP", 2)
+        torch.testing.assert_close(by_length.last_states(encoder, items), encoder.last(items))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from recbole_cfgdiff.diffusion.fast.by_length import last_states
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.guidance import branches, guided_prediction
 from recbole_cfgdiff.diffusion.next_item_ridge import NextItemRidge
@@ -54,7 +55,7 @@ class SequenceScorer:
     def sweep(self, history: torch.Tensor | SparseRows, guidance_scales: Iterable[float]) -> Iterator[torch.Tensor]:
         """As of ``Scorer``; the history is encoded once."""
         items = self.read(history)
-        guidance, prior = self.denoiser.encoder.last(items), self.prior_logits(items)
+        guidance, prior = self.guidance(items), self.prior_logits(items)
         for scale in guidance_scales:
             yield self.logits(guidance, prior, scale)
 
@@ -68,7 +69,7 @@ class SequenceScorer:
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Scorer``."""
         self._check_no_prior()
-        guidance = self.denoiser.encoder.last(self.read(history))
+        guidance = self.guidance(self.read(history))
         hidden = self.last_hidden(guidance, guidance_scale)
         return torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
 
@@ -85,6 +86,10 @@ class SequenceScorer:
         if isinstance(history, torch.Tensor):
             raise ValueError(TENSOR_TELLS_NO_ORDER)
         return latest(history, self.max_length)
+
+    def guidance(self, items: torch.Tensor) -> torch.Tensor:
+        """What guides after each sequence of ``read``, shape ``(B, d)``; 0 of an empty one."""
+        return last_states(self.denoiser.encoder, items)
 
     def prior_logits(self, items: torch.Tensor) -> torch.Tensor | None:
         """What the linear part adds to the logits after each sequence of ``read``, shape ``(B, n)``; None without."""
@@ -114,7 +119,7 @@ class SequenceScorer:
         """``z`` with guidance and without, combined; the logits are its inner products with the items' vectors.
 
         Args:
-            guidance: the encoder's, shape ``(B, d)``.
+            guidance: of ``guidance``, shape ``(B, d)``.
             guidance_scale: any finite number.
             shown: of ``NextItemsDenoiser.embed``, shape ``(B, d)``; None where everything is hidden.
             t: step from 1 to ``T``; None is ``T``.

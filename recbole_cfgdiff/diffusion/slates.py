@@ -61,7 +61,7 @@ _Start = tuple[torch.Tensor, torch.Tensor | None]  # guidance and prior logits
 def _start(scorer: SequenceScorer, history: SparseRows) -> _Start:
     """What the history tells, whatever is drawn."""
     items = scorer.read(history)
-    return scorer.denoiser.encoder.last(items), scorer.prior_logits(items)
+    return scorer.guidance(items), scorer.prior_logits(items)
 
 
 def _free(scorer: SequenceScorer, history: SparseRows) -> torch.Tensor:

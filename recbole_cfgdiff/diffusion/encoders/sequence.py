@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_cfgdiff.diffusion.encoders.registry import ProjectedGuidance, register_guidance_encoder
+from recbole_cfgdiff.diffusion.fast.attention import causal_attention
 from recbole_cfgdiff.diffusion.fast.kernels import Dropout
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.sequences import latest, lengths
@@ -38,12 +39,8 @@ class Attention(nn.Module):
         heads = self.query_key_value(x).view(batch, length, 3, self.n_heads, size // self.n_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
         rotation = _rotation(length, query)
-        mixed = F.scaled_dot_product_attention(
-            _rotated(query, *rotation),
-            _rotated(key, *rotation),
-            value,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
+        mixed = causal_attention(
+            _rotated(query, *rotation), _rotated(key, *rotation), value, self.dropout if self.training else 0.0
         )
         return self.output(mixed.transpose(1, 2).reshape(x.shape))
 
