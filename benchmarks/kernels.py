@@ -70,20 +70,15 @@ def attention() -> tuple[Callable[[], object], Callable[[], object]]:
     """Causal attention of 16 histories of 64 items under mixed precision: 2 heads of 32."""
     heads = [torch.randn(16, 2, 64, 32, dtype=torch.bfloat16) for _ in range(3)]
 
-    def under_amp(call: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def run(*heads: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cpu"):
-                return call(*heads).float()
+    def ours(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu"):
+            return causal_attention(query, key, value, 0.0)
 
-        return run
+    def torchs(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu"):
+            return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
 
-    def torchs(*heads: torch.Tensor) -> torch.Tensor:
-        return nn.functional.scaled_dot_product_attention(*heads, is_causal=True)
-
-    return (
-        with_gradients(under_amp(lambda *heads: causal_attention(*heads, 0.0)), *heads),
-        with_gradients(under_amp(torchs), *heads),
-    )
+    return with_gradients(ours, *heads), with_gradients(torchs, *heads)
 
 
 def encodings() -> tuple[Callable[[], object], Callable[[], object]]:

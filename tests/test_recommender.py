@@ -148,8 +148,9 @@ def test_maximal_marginal_relevance_as_computed_by_hand():
     assert maximal_marginal_relevance(scores, vectors, 3, 0.9).tolist() == [[0, 1, 2]]
 
 
-def test_diverse_lists_are_of_other_items_and_never_of_barred_ones():
-    recommender = make_recommender()
+@pytest.mark.parametrize("model", ["CFGDiffRec", "SeqCFGDiffRec"])
+def test_diverse_lists_are_of_other_items_and_never_of_barred_ones(model):
+    recommender = make_recommender(model)
     plain, same, diverse = (
         recommender.recommend(users=USERS, topk=8, exclude=["i1"], diversify=each)["item"].tolist()
         for each in (None, 1.0, 0.0)
@@ -181,9 +182,10 @@ def test_a_diverse_list_of_few_candidates_has_each_once(trade_off):
 @pytest.mark.parametrize("model", MODELS)
 def test_lists_on_an_accelerator_are_those_of_the_processor(model):
     recommender = make_recommender(model)
-    whom = {"users": USERS, "diversify": 0.5}, {"users": USERS}, {"histories": [["i1", "i2"], []]}
+    whom = [{"users": USERS}, {"histories": [["i1", "i2"], []]}]
+    whom += [] if model == "NextItemRidge" else [{"users": USERS, "diversify": 0.5}]
     expected = [recommender.recommend(**each) for each in whom]
-    recommender.source.scorer.denoiser.cuda()
+    recommender.source.scorer.network.cuda()
     for each, table in zip(whom, expected):
         pd.testing.assert_frame_equal(recommender.recommend(**each), table, atol=1e-4)
 

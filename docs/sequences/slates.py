@@ -49,7 +49,7 @@ def marginals(scorer: SequenceScorer, history: SparseRows, size: int) -> torch.T
 def by_relevance(trade_off: float) -> Draw:
     def draw(scorer: SequenceScorer, history: SparseRows, size: int) -> torch.Tensor:
         scores, items = ranked(scorer, history, 10 * size)
-        vectors = scorer.item_vectors()[:, :-1][items]
+        vectors = scorer.similarity_vectors()[items]
         return items.gather(1, maximal_marginal_relevance(scores, vectors, size, trade_off))
 
     return draw

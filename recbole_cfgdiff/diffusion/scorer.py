@@ -36,6 +36,9 @@ class HistoryScorer(Protocol):
     def item_vectors(self) -> torch.Tensor:
         """As of ``Scorer``."""
 
+    def similarity_vectors(self) -> torch.Tensor:
+        """As of ``Scorer``."""
+
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Scorer``."""
 
@@ -101,6 +104,10 @@ class Scorer:
         """``[w_i, b_i]`` of the last layer, shape ``(n, k + 1)``."""
         weight, bias = self.denoiser.output_weights()
         return torch.cat([weight, bias[:, None]], dim=1)
+
+    def similarity_vectors(self) -> torch.Tensor:
+        """What tells how alike two items are, by the cosine; shape ``(n, k)``."""
+        return self.item_vectors()[:, :-1]  # without the bias, which is no taste
 
     @torch.no_grad()
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:

@@ -65,6 +65,10 @@ class SequenceScorer:
         weight, bias = self.denoiser.output_weights()
         return torch.cat([weight, bias[:, None]], dim=1)
 
+    def similarity_vectors(self) -> torch.Tensor:
+        """As of ``Scorer``."""
+        return self.denoiser.output_weights()[0]
+
     @torch.no_grad()
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Scorer``."""

@@ -273,13 +273,10 @@ class Recommender:
                 "scores: some are beyond the numbers of 32 bits; choose a guidance_scale nearer to 1, or train anew"
             )
         if asked.diversify is not None:
-            chosen = maximal_marginal_relevance(best, self._vectors()[items], topk, asked.diversify)
+            chosen = maximal_marginal_relevance(best, self.source.similarity_vectors()[items], topk, asked.diversify)
             best, items = best.gather(1, chosen), items.gather(1, chosen)
         items = items.masked_fill(best == -torch.inf, 0)
         return Lists(rows, items.cpu().numpy(), best.float().cpu().numpy())
-
-    def _vectors(self) -> torch.Tensor:
-        return self.source.item_vectors()[:, :-1]  # without the bias, which is no taste
 
     def table(self, labels: np.ndarray, lists: Lists) -> pd.DataFrame:
         """A batch as ``recommend`` returns it; ``labels`` are those of all who were asked for."""

@@ -57,6 +57,13 @@ class Source(Protocol):
             ConfigError: if the scores are no such products.
         """
 
+    def similarity_vectors(self) -> torch.Tensor:
+        """What tells how alike two items are, by the cosine; shape ``(n_items, k)``.
+
+        Raises:
+            ConfigError: if the model has nothing of the kind.
+        """
+
     def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """What the scores are the inner products of ``item_vectors`` with. Arguments as of ``of_histories``.
 
@@ -107,6 +114,11 @@ class HistorySource:
         """As of ``Source``: the last layer of the network."""
         with _as_config_error():
             return self.scorer.item_vectors()
+
+    def similarity_vectors(self) -> torch.Tensor:
+        """As of ``Source``."""
+        with _as_config_error():
+            return self.scorer.similarity_vectors()
 
     def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``."""

@@ -92,6 +92,10 @@ class RecBoleSource:
         """As of ``Source``: always the error."""
         raise self._without_vectors()
 
+    def similarity_vectors(self) -> torch.Tensor:
+        """Always an error, as of ``item_vectors``."""
+        raise self._without_vectors()
+
     def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``: always the error."""
         raise self._without_vectors()
