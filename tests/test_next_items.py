@@ -17,6 +17,7 @@ from recbole_cfgdiff.diffusion import (
     windows,
 )
 from recbole_cfgdiff.diffusion.fast import by_length
+from recbole_cfgdiff.diffusion.fast.attention import causal_attention
 from recbole_cfgdiff.diffusion.next_items import distance_weights
 from recbole_cfgdiff.diffusion.slates import _logits, _start, beam_slate, slate
 from recbole_cfgdiff.scoring.histories import Histories
@@ -200,3 +201,11 @@ def test_groups_of_like_lengths_are_encoded_alike(histories):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(by_length, "_GROUP", 2)
         torch.testing.assert_close(by_length.last_states(encoder, items), encoder.last(items))
+
+
+def test_attention_under_mixed_precision_is_that_of_32_bits():
+    heads = [torch.randn(3, 2, 5, 4) for _ in range(3)]
+    with torch.autocast("cpu"):
+        found = causal_attention(*(each.bfloat16() for each in heads), 0.0)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, causal_attention(*heads, 0.0), rtol=0.05, atol=0.05)

@@ -15,7 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recbole_cfgdiff.diffusion import Forecast, HiddenProcess, Scorer, SequenceScorer, guided_prediction
+from recbole_cfgdiff.diffusion import (
+    Forecast,
+    HiddenProcess,
+    NextItemRidge,
+    RidgeScorer,
+    Scorer,
+    SequenceScorer,
+    guided_prediction,
+)
 from recbole_cfgdiff.diffusion.encoders import EmbeddedGuidance, RawGuidance
 from recbole_cfgdiff.diffusion.sequences import lengths
 from recbole_cfgdiff.errors import ConfigError
@@ -84,6 +92,8 @@ def _graph(recommender: Recommender) -> nn.Module:
     given, scorer = source.given, source.scorer
     if isinstance(scorer, SequenceScorer):
         return _SequenceGraph(scorer)
+    if isinstance(scorer, RidgeScorer):
+        return _RidgeGraph(scorer.network, scorer.max_length)
     assert isinstance(scorer, Scorer) and isinstance(given, DiffRecHyperparameters)
     encoder = scorer.denoiser.guidance_encoder
     if given.sampling_noise or given.sampling_steps:
@@ -135,35 +145,43 @@ class _SequenceGraph(nn.Module):
     def __init__(self, scorer: SequenceScorer) -> None:
         super().__init__()
         self.denoiser = copy.deepcopy(scorer.denoiser).float().cpu().requires_grad_(False)
-        self.prior, self.prior_weight = copy.deepcopy(scorer.prior), scorer.prior_weight
+        self.prior = None if scorer.prior is None else _RidgeGraph(scorer.prior, scorer.max_length)
+        self.prior_weight = scorer.prior_weight
         self.steps, self.length = scorer.steps, min(scorer.max_length, scorer.n_items - 1)
 
     def forward(self, history: torch.Tensor, guidance_scale: torch.Tensor) -> torch.Tensor:
         """Arguments as ``card_section`` says."""
-        items = self._sequence(F.pad(history, (1, 0)))
-        guidance = self.denoiser.encoder.last(items)
+        guidance = self.denoiser.encoder.last(_sequence(F.pad(history, (1, 0)), self.length))
         t = torch.tensor([self.steps])
         predictions = [self.denoiser(each, None, t) for each in (torch.zeros_like(guidance), guidance)]
         weight, bias = self.denoiser.output_weights()
-        logits = torch.addmm(bias, guided_prediction(predictions, guidance_scale), weight.T)
-        return (logits if self.prior is None else logits + guidance_scale * self._prior_logits(items))[:, 1:]
+        logits = torch.addmm(bias, guided_prediction(predictions, guidance_scale), weight.T)[:, 1:]
+        return logits if self.prior is None else logits + guidance_scale * self.prior_weight * self.prior(history)
 
-    def _prior_logits(self, items: torch.Tensor) -> torch.Tensor:
-        """As of ``SequenceScorer``."""
-        assert self.prior is not None
+
+class _RidgeGraph(nn.Module):
+    """The same of the linear model."""
+
+    def __init__(self, ridge: NextItemRidge, max_length: int) -> None:
+        super().__init__()
+        self.ridge, self.length = copy.deepcopy(ridge).cpu(), min(max_length, ridge.n_items - 1)
+
+    def forward(self, history: torch.Tensor) -> torch.Tensor:
+        """Arguments as ``card_section`` says."""
+        items = _sequence(F.pad(history, (1, 0)), self.length)
         batch = items.shape[0]
         row = torch.arange(batch)[:, None].expand_as(items)
-        age = lengths(items)[:, None] - torch.arange(self.length)
-        logits = self.prior.of_entries(row.flatten(), items.flatten(), age.clamp(min=1).flatten(), batch)
-        return self.prior_weight * logits
+        age = (lengths(items)[:, None] - torch.arange(self.length)).clamp(min=1)
+        return self.ridge.of_entries(row.flatten(), items.flatten(), age.flatten(), batch)[:, 1:]
 
-    def _sequence(self, distance: torch.Tensor) -> torch.Tensor:
-        """As of ``diffusion.latest``, from items by how late they are, of shape ``(B, n)``."""
-        nearness, items = torch.where(distance > 0, -distance, -torch.inf).topk(self.length, dim=1)
-        counts = (nearness > -torch.inf).sum(dim=1, keepdim=True)
-        latest_first = counts - 1 - torch.arange(self.length)
-        in_order = items.gather(1, latest_first.clamp(min=0))
-        return torch.where(latest_first >= 0, in_order, torch.zeros_like(in_order))
+
+def _sequence(distance: torch.Tensor, length: int) -> torch.Tensor:
+    """As of ``diffusion.latest``, from items by how late they are, of shape ``(B, n)``."""
+    nearness, items = torch.where(distance > 0, -distance, -torch.inf).topk(length, dim=1)
+    counts = (nearness > -torch.inf).sum(dim=1, keepdim=True)
+    latest_first = counts - 1 - torch.arange(length)
+    in_order = items.gather(1, latest_first.clamp(min=0))
+    return torch.where(latest_first >= 0, in_order, torch.zeros_like(in_order))
 
 
 def card_section(recommender: Recommender) -> str:
@@ -185,7 +203,7 @@ def _order(recommender: Recommender) -> str:
     source = recommender.source
     assert isinstance(source, HistorySource)
     scorer, given = source.scorer, source.given
-    if isinstance(scorer, SequenceScorer):
+    if isinstance(scorer, (RidgeScorer, SequenceScorer)):
         return f"The graph reads the {scorer.max_length} latest items in their order, each once."
     assert isinstance(scorer, Scorer) and isinstance(given, DiffRecHyperparameters)
     task = scorer.task
