@@ -9,6 +9,8 @@ from torch import nn
 from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.sequences import lengths
 
+_GROUP = 256  # sequences scored at once, which take about 12 bytes for each of their items' neighbors
+
 
 class NextItemRidge(nn.Module):
     """Ridge regression of the next items on the history, over every cut ``p`` of every history.
@@ -53,13 +55,16 @@ class NextItemRidge(nn.Module):
         gram, moment = pair_sums(history, max_length, self.recency_power, decay)
         gram.diagonal().add_(reg_weight)
         solution = torch.cholesky_solve(moment, torch.linalg.cholesky(gram))
-        solution[:, 0] = 0  # the padding item comes never
+        solution[:, 0] = 0  # the padding item never comes
         kept = solution.topk(self.neighbors.shape[1], dim=1)
         self.neighbors.copy_(kept.indices)
         self.coefficients.copy_(kept.values.clamp(min=0))
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Scores after sequences, as of ``sequences.latest``; shapes ``(B, L)`` to ``(B, n)``."""
+        return torch.cat([self._scores(group) for group in items.split(_GROUP)])
+
+    def _scores(self, items: torch.Tensor) -> torch.Tensor:
         row, place = (items != 0).nonzero(as_tuple=True)
         return self.of_entries(row, items[row, place], lengths(items)[row] - place, len(items))
 
@@ -99,27 +104,35 @@ def pair_sums(
     ``sum_{q <= d} q^-r g^(d - q)``. So no ``x_p`` is ever made. Of the second, pairs further apart than ``max_length``
     are left out. Arguments as of ``NextItemRidge.fit``.
     """
+    entries = _without_padding(history)
+    n_items, n_after = entries.n_items, entries.counts()[entries.row] - entries.places() - 1
+    weights = torch.arange(1, max_length + 1, dtype=torch.float64) ** -recency_power
+    gram, moment = torch.zeros(n_items**2), torch.zeros(n_items**2)
+    ahead = torch.zeros((), dtype=torch.float64)
+    longest = int(n_after.max()) if len(n_after) else 0
+    for distance in range(min(max_length, longest) + 1):
+        first, second = _pairs(entries, distance)
+        forth = entries.items[first] * n_items + entries.items[second]
+        back = entries.items[second] * n_items + entries.items[first]
+        read = (weights[: max_length - distance] * weights[distance:]).cumsum(0)  # by how many cuts come after
+        of_pair = torch.cat([read.new_zeros(1), read])[n_after[second].clamp(max=len(read))].to(gram.dtype)
+        gram.index_add_(0, forth, of_pair)
+        if distance:
+            gram.index_add_(0, back, of_pair)
+            ahead = decay * ahead + weights[distance - 1]
+            moment.index_add_(0, forth, ahead.to(moment.dtype).expand(len(forth)))
+    moment /= float((decay ** torch.arange(max_length, dtype=torch.float64)).sum())
+    return gram.view(n_items, n_items), moment.view(n_items, n_items)
+
+
+def _without_padding(history: SparseRows) -> SparseRows:
+    """The entries that are items, on the CPU."""
     there = (history.values != 0).nonzero().squeeze(1)
     row, items, values = (each[there].cpu() for each in (history.row, history.items, history.values))
-    entries = SparseRows(row, items, values, *history.shape)
-    n_after = entries.counts()[entries.row] - entries.places() - 1
-    weights = torch.arange(1, max_length + 1, dtype=torch.float64) ** -recency_power
-    gram, moment = (torch.zeros(entries.n_items**2) for _ in range(2))
-    longest = int(n_after.max()) if len(n_after) else 0
-    ahead = torch.zeros((), dtype=torch.float64)
-    for distance in range(min(max_length, longest) + 1):
-        earlier, later = entries.row[: len(n_after) - distance], entries.row[distance:]
-        first = (earlier == later).nonzero().squeeze(1)
-        second = first + distance
-        pairs = entries.items[first] * entries.n_items + entries.items[second]
-        if distance < max_length:
-            read = (weights[: max_length - distance] * weights[distance:]).cumsum(0)
-            of_pair = torch.cat([read.new_zeros(1), read])[n_after[second].clamp(max=len(read))].to(gram.dtype)
-            gram.index_add_(0, pairs, of_pair)
-            if distance:
-                gram.index_add_(0, entries.items[second] * entries.n_items + entries.items[first], of_pair)
-        if distance:
-            ahead = decay * ahead + weights[distance - 1]
-            moment.index_add_(0, pairs, ahead.to(moment.dtype).expand(len(pairs)))
-    moment /= float((decay ** torch.arange(max_length, dtype=torch.float64)).sum())
-    return gram.view(entries.n_items, -1), moment.view(entries.n_items, -1)
+    return SparseRows(row, items, values, *history.shape)
+
+
+def _pairs(entries: SparseRows, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places of entries and of those that come so far behind in the same row."""
+    first = (entries.row[: len(entries.row) - distance] == entries.row[distance:]).nonzero().squeeze(1)
+    return first, first + distance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -98,7 +99,8 @@ class HistorySource:
 
     def rows(self, histories: Histories, chosen: torch.Tensor) -> SparseRows:
         """As of ``Source``, on the device of the weights."""
-        device = next(iter(self.scorer.network.state_dict().values())).device
+        network = self.scorer.network
+        device = next(chain(network.parameters(), network.buffers())).device
         taken = self._taken(self.given, histories.of(chosen)).to(device)
         return taken.select(torch.arange(len(chosen)))
 
