@@ -161,6 +161,11 @@ def test_diverse_lists_are_of_other_items_and_never_of_barred_ones(model):
         assert not set(own) & set(history_of(recommender, user)) and len(set(own)) == 8
 
 
+def test_a_model_without_vectors_tells_that_its_lists_cannot_be_made_diverse():
+    with pytest.raises(ConfigError, match="diversify: a linear model of all pairs of items has no vectors"):
+        make_recommender("NextItemRidge").recommend(users=["u1"], diversify=0.5)
+
+
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
 def test_scores_that_are_no_numbers_are_no_ranking(number):
     recommender = make_recommender()

@@ -11,7 +11,7 @@ from recbole_cfgdiff.diffusion.fast.sparse import SparseRows
 from recbole_cfgdiff.diffusion.next_item_ridge import NextItemRidge
 from recbole_cfgdiff.diffusion.sequences import TENSOR_TELLS_NO_ORDER, latest
 
-_NO_VECTORS = "the scores of a linear model of all pairs of items are no inner products of vectors; it has none"
+_NO_VECTORS = "the scores of a linear model of all pairs of items are no inner products of vectors"
 
 
 class RidgeScorer:
@@ -40,8 +40,8 @@ class RidgeScorer:
         raise ValueError(_NO_VECTORS)
 
     def similarity_vectors(self) -> torch.Tensor:
-        """Always an error, as of ``item_vectors``."""
-        raise ValueError(_NO_VECTORS)
+        """Always an error: it has none."""
+        raise ValueError("a linear model of all pairs of items has no vectors to tell how alike two items are")
 
     def query_vectors(self, history: torch.Tensor | SparseRows, guidance_scale: float) -> torch.Tensor:
         """Always an error, as of ``Scorer``."""

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_cfgdiff.errors import ConfigError
-from recbole_cfgdiff.model import NextItemRidge, SeqCFGDiffRec
+from recbole_cfgdiff.overlay.hyperparameters import declared_rows
 from recbole_cfgdiff.overlay.options import Group, names_of
-
-_READ_SEQUENCES = (NextItemRidge, SeqCFGDiffRec)  # of ours
 
 
 class _Rule(NamedTuple):
@@ -24,6 +22,11 @@ class _Rule(NamedTuple):
 
 def _is_of(*types: ModelType) -> Callable[[Any], bool]:
     return lambda config: config["MODEL_TYPE"] in types
+
+
+def _reads_sequences(config: Any) -> bool:
+    declared = {row.name for row in declared_rows(config.model_class)}
+    return _is_of(ModelType.SEQUENTIAL)(config) or "MAX_ITEM_LIST_LENGTH" in declared
 
 
 def _reads_labels(config: Any) -> bool:
@@ -67,7 +70,7 @@ _RULES = (
     ),
     _Rule(
         ("MAX_ITEM_LIST_LENGTH",),
-        lambda config: _is_of(ModelType.SEQUENTIAL)(config) or issubclass(config.model_class, _READ_SEQUENCES),
+        _reads_sequences,
         "only sequential models read it, such as SASRec, SeqCFGDiffRec and NextItemRidge",
     ),
     _Rule(

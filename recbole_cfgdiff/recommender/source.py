@@ -114,17 +114,17 @@ class HistorySource:
 
     def item_vectors(self) -> torch.Tensor:
         """As of ``Source``: the last layer of the network."""
-        with _as_config_error():
+        with _told_of("vectors"):
             return self.scorer.item_vectors()
 
     def similarity_vectors(self) -> torch.Tensor:
         """As of ``Source``."""
-        with _as_config_error():
+        with _told_of("diversify"):
             return self.scorer.similarity_vectors()
 
     def query_vectors(self, rows: SparseRows, guidance_scale: float) -> torch.Tensor:
         """As of ``Source``."""
-        with _as_config_error():
+        with _told_of("vectors"):
             return self.scorer.query_vectors(rows, guidance_scale)
 
     @contextmanager
@@ -135,8 +135,9 @@ class HistorySource:
 
 
 @contextmanager
-def _as_config_error() -> Iterator[None]:
+def _told_of(option: str) -> Iterator[None]:
+    """An error of the scorer as one of the option that wants vectors."""
     try:
         yield
     except ValueError as error:
-        raise ConfigError(f"vectors: {error}") from error
+        raise ConfigError(f"{option}: {error}") from error

@@ -63,6 +63,12 @@ def changed(base: type[Hyperparameters], name: str, default: Any, kind: Kind | N
     )
 
 
+def shared(base: type[Hyperparameters], name: str) -> Any:
+    """The field ``name`` of ``base``, for a class that does not derive from it."""
+    row = next(row for field, row in _fields(base) if field == name)
+    return changed(base, name, row.default)
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
     """Base of the models' hyperparameters. An instance has passed all checks.
@@ -356,8 +362,12 @@ class NextItemRidgeHyperparameters(Hyperparameters):
 
     def check(self) -> None:
         """As of any."""
-        if not self.reg_weight:
-            raise ConfigError("reg_weight: expected a number above 0, got 0")
+        _check_penalty(self.reg_weight)
+
+
+def _check_penalty(reg_weight: float) -> None:
+    if not reg_weight:
+        raise ConfigError("reg_weight: expected a number above 0, got 0")
 
 
 @dataclass(frozen=True)
@@ -373,9 +383,7 @@ class SeqCFGDiffRecHyperparameters(Hyperparameters):
     )
     attn_dropout_prob: float = hyperparameter(0.0, Number(0, 1), "Dropout on the attention's weights.")
     initializer_range: float = hyperparameter(0.02, Number(0), "Deviation of the weights at the start.")
-    max_item_list_length: int = hyperparameter(
-        200, Integer(1), "Longest sequence that is read; the latest items are.", option="MAX_ITEM_LIST_LENGTH"
-    )
+    max_item_list_length: int = shared(NextItemRidgeHyperparameters, "max_item_list_length")
     n_next: int = hyperparameter(1, Integer(1), "K: how many of the next items are diffused.")
     distance_decay: float = hyperparameter(
         0.85, Number(0, 1), "The k-th next item weighs distance_decay^(k - 1) in the loss."
@@ -404,10 +412,10 @@ class SeqCFGDiffRecHyperparameters(Hyperparameters):
     linear_weight: float = hyperparameter(
         200.0, Number(0), "Factor of the linear part's scores, which are added to the logits; 0: no linear part."
     )
-    recency_power: float = changed(NextItemRidgeHyperparameters, "recency_power", 0.8)
-    linear_decay: float = changed(NextItemRidgeHyperparameters, "linear_decay", 0.9)
-    reg_weight: float = changed(NextItemRidgeHyperparameters, "reg_weight", 100.0)
-    n_neighbors: int = changed(NextItemRidgeHyperparameters, "n_neighbors", 200)
+    recency_power: float = shared(NextItemRidgeHyperparameters, "recency_power")
+    linear_decay: float = shared(NextItemRidgeHyperparameters, "linear_decay")
+    reg_weight: float = shared(NextItemRidgeHyperparameters, "reg_weight")
+    n_neighbors: int = shared(NextItemRidgeHyperparameters, "n_neighbors")
     ema_decay: float = hyperparameter(
         0.999, Number(0, 1), "Scores come from the weights' moving average, of this decay a step; 0: no average."
     )
@@ -420,5 +428,4 @@ class SeqCFGDiffRecHyperparameters(Hyperparameters):
             )
         if self.n_next == 1 and self.steps > 1:
             raise ConfigError("steps: of one next item there is nothing to show; set steps to 1, or n_next above 1")
-        if self.linear_weight and not self.reg_weight:
-            raise ConfigError("reg_weight: expected a number above 0, got 0")
+        _check_penalty(self.reg_weight)
